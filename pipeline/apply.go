@@ -1,0 +1,120 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"chunktide/chunk"
+)
+
+// refusalsInARow is how many points the index may refuse, one by one and with
+// none accepted between them, before the points are no longer thought to be
+// at fault.
+const refusalsInARow = 16
+
+// settle makes a batch durable. What the index refuses is rejected, and the
+// batch prepared again without it, so that the state before the refused one
+// is not lost; applying the others twice does no harm.
+func (p *Pipeline) settle(ctx context.Context, w *work) error {
+	for {
+		refused, err := p.applyOnce(ctx, w)
+		if err != nil {
+			return err
+		}
+		if len(refused) == 0 {
+			return nil
+		}
+		if err := p.reject(w, refused); err != nil {
+			return err
+		}
+		if err := p.prepare(ctx, w); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *Pipeline) applyOnce(ctx context.Context, w *work) ([]chunk.Rejection, error) {
+	refused, err := p.fillUnchanged(ctx, w)
+	if err != nil || len(refused) > 0 {
+		return refused, err
+	}
+	culprits, err := bisect(len(w.points), func(items []int) error {
+		points := w.points
+		if len(items) < len(points) {
+			points = make([]chunk.Point, len(items))
+			for k, item := range items {
+				points[k] = w.points[item]
+			}
+		}
+		return p.sink.Apply(ctx, points)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store %d points: %w", len(w.points), err)
+	}
+	if len(culprits) < len(w.points) {
+		p.refusals = 0
+	} else if p.refusals += len(culprits); p.refusals >= refusalsInARow {
+		return nil, fmt.Errorf("the index refused %d points in a row and accepted none: not the points but the collection is likely to be wrong; last: %w",
+			p.refusals, culprits[0])
+	}
+	for item, cause := range culprits {
+		refused = append(refused, rejection(w.from[item], "index", cause))
+	}
+	return refused, nil
+}
+
+// fillUnchanged gives the updates that came without their text the text and
+// vector of the state before them. It runs when all earlier batches are
+// durable, hence that state is in the index if it is anywhere.
+func (p *Pipeline) fillUnchanged(ctx context.Context, w *work) ([]chunk.Rejection, error) {
+	if len(w.unchanged) == 0 {
+		return nil, nil
+	}
+	ids := make([]chunk.ID, len(w.unchanged))
+	for k, i := range w.unchanged {
+		ids[k] = w.points[i].ID
+	}
+	stored, err := p.sink.Read(ctx, ids, true)
+	if err != nil {
+		return nil, fmt.Errorf("read %d unchanged texts from the index: %w", len(ids), err)
+	}
+	var refused []chunk.Rejection
+	drop := map[int]bool{}
+	for _, i := range w.unchanged {
+		point := &w.points[i]
+		switch st, ok := stored[point.ID]; {
+		case ok && st.Version >= point.Version:
+			w.outcomes[w.from[i]] = stale
+			drop[i] = true
+		case !ok || st.Tombstone || st.Embedding.Vector == nil:
+			refused = append(refused, rejection(w.from[i], "encode", errTextUnavailable))
+		default:
+			point.Text, point.Hash, point.Embedding = st.Text, st.Hash, st.Embedding
+			w.tokensSaved += st.Embedding.Tokens
+		}
+	}
+	w.unchanged = nil
+	points, from := w.points, w.from
+	w.points, w.from = nil, nil
+	for i := range points {
+		if !drop[i] {
+			w.add(points[i], from[i])
+		}
+	}
+	return refused, nil
+}
+
+// reject sends events of a batch to the dead letters.
+func (p *Pipeline) reject(w *work, refused []chunk.Rejection) error {
+	if err := w.batch.Reject(refused); err != nil {
+		return fmt.Errorf("write %d dead letters: %w", len(refused), err)
+	}
+	for _, r := range refused {
+		w.outcomes[r.Event] = rejected
+		reason, _ := chunk.ReasonOf(r.Err)
+		e := &w.batch.Events[r.Event]
+		p.logger.Warn("event sent to the dead letters", "stage", r.Stage, "reason", string(reason), "error", r.Err,
+			"topic", e.Origin.Topic, "partition", e.Origin.Partition, "offset", e.Origin.Offset)
+	}
+	return nil
+}
