@@ -7,11 +7,6 @@ import (
 	"chunktide/chunk"
 )
 
-// refusalsInARow is how many points the index may refuse, one by one and with
-// none accepted between them, before the points are no longer thought to be
-// at fault.
-const refusalsInARow = 16
-
 // settle makes a batch durable. What the index refuses is rejected, and the
 // batch prepared again without it, so that the state before the refused one
 // is not lost; applying the others twice does no harm.
@@ -38,7 +33,7 @@ func (p *Pipeline) applyOnce(ctx context.Context, w *work) ([]chunk.Rejection, e
 	if err != nil || len(refused) > 0 {
 		return refused, err
 	}
-	culprits, err := bisect(len(w.points), func(items []int) error {
+	culprits, err := p.indexRefusals.bisect(len(w.points), func(items []int) error {
 		points := w.points
 		if len(items) < len(points) {
 			points = make([]chunk.Point, len(items))
@@ -50,12 +45,6 @@ func (p *Pipeline) applyOnce(ctx context.Context, w *work) ([]chunk.Rejection, e
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store %d points: %w", len(w.points), err)
-	}
-	if len(culprits) < len(w.points) {
-		p.refusals = 0
-	} else if p.refusals += len(culprits); p.refusals >= refusalsInARow {
-		return nil, fmt.Errorf("the index refused %d points in a row and accepted none: not the points but the collection is likely to be wrong; last: %w",
-			p.refusals, culprits[0])
 	}
 	for item, cause := range culprits {
 		refused = append(refused, rejection(w.from[item], "index", cause))

@@ -2,19 +2,23 @@ package pipeline
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"chunktide/chunk"
 )
+
+// refusals counts items refused for good since the last one that was not.
+// After refusalsInARow the items are no longer thought to be at fault: a
+// wrong schema or a broken model must not empty a topic into the dead letters.
+type refusals struct{ inARow atomic.Int64 }
+
+const refusalsInARow = 16
 
 // bisect runs do over all of 0 … n-1 and, when that is refused for good, over
 // ever smaller parts, until each culprit stands alone. It returns the culprits
 // with their errors; everything else was done. An error that is not permanent
 // ends the search and is returned.
-//
-// When all of several items are refused, the items are not to blame: the
-// error is fatal, lest a wrong schema or a broken model empties the topic
-// into the dead letters.
-func bisect(n int, do func(items []int) error) (map[int]error, error) {
+func (r *refusals) bisect(n int, do func(items []int) error) (map[int]error, error) {
 	if n == 0 {
 		return nil, nil
 	}
@@ -26,8 +30,14 @@ func bisect(n int, do func(items []int) error) (map[int]error, error) {
 	if err := bisectPart(items, do, culprits); err != nil {
 		return nil, err
 	}
-	if n > 1 && len(culprits) == n {
-		return nil, fmt.Errorf("all %d items were refused, which no single one explains; first: %v", n, culprits[0])
+	if len(culprits) < n {
+		r.inARow.Store(0)
+		return culprits, nil
+	}
+	if inARow := r.inARow.Add(int64(n)); inARow >= refusalsInARow {
+		// Not wrapped: the whole is not a permanent error of one event.
+		return nil, fmt.Errorf("%d in a row were refused and none accepted, which no single one explains: "+
+			"check the collection and the model; the last refusal: %s", inARow, culprits[n-1].Error())
 	}
 	return culprits, nil
 }

@@ -85,10 +85,9 @@ type Pipeline struct {
 	logger  *slog.Logger
 	metrics *metrics
 
-	watch   watch
-	// refusals counts points that the index refused since it last accepted
-	// one. Used by the apply goroutine only.
-	refusals int
+	watch watch
+
+	encoderRefusals, indexRefusals refusals
 }
 
 // New assembles a pipeline; Run starts it.
@@ -159,11 +158,14 @@ const giveUpGrace = 2 * time.Second
 
 func giveUp(done <-chan error, abort context.CancelCauseFunc, cause error) error {
 	abort(cause)
+	grace := time.NewTimer(giveUpGrace)
+	defer grace.Stop()
 	select {
-	case <-done:
-	case <-time.After(giveUpGrace):
+	case err := <-done:
+		return errors.Join(cause, err)
+	case <-grace.C:
+		return cause
 	}
-	return cause
 }
 
 // Moving returns nil while the pipeline gets on, or has nothing to do, and an
@@ -176,9 +178,10 @@ func (p *Pipeline) poll(intake, writes context.Context, out chan<- *work) error 
 		start := time.Now()
 		batch, err := p.source.Next(intake)
 		switch {
-		case errors.Is(err, io.EOF) || err != nil && intake.Err() != nil:
-			return nil
-		case err != nil:
+		case err == nil:
+		case errors.Is(err, io.EOF), intake.Err() != nil:
+			return nil //nolint:nilerr // the end of the source, or of the intake, is no failure
+		default:
 			return fmt.Errorf("read the next batch: %w", err)
 		}
 		p.watch.begin()

@@ -246,7 +246,7 @@ func (p *Pipeline) keepStored(ctx context.Context, w *work, texts []text, missin
 
 // encode runs the model over the missing texts.
 func (p *Pipeline) encode(ctx context.Context, w *work, texts []text, missing []int) error {
-	culprits, err := bisect(len(missing), func(items []int) error {
+	culprits, err := p.encoderRefusals.bisect(len(missing), func(items []int) error {
 		values := make([]string, len(items))
 		for k, item := range items {
 			values[k] = texts[missing[item]].value

@@ -1,0 +1,80 @@
+# Chunktide. `make demo` and `make test` do all their own set-up.
+# Everything that is fetched lies in .cache, pinned by version and SHA-256.
+
+SHELL   := /bin/sh
+BIN     := bin/chunktide
+CACHE   := $(CURDIR)/.cache
+TOOLS   := $(CACHE)/bin
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOFILES := $(shell find . -name '*.go' -not -path './.cache/*')
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION   := v1.9.0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build setup ## the whole pipeline on this machine, on real text with a real model
+	$(BIN) demo $(ARGS)
+
+.PHONY: test
+test: setup setup-real ## every test, with a real Kafka broker and a real Redis
+	tools/test.sh
+
+.PHONY: build
+build: $(BIN) ## compile the binary to bin/chunktide
+
+$(BIN): $(GOFILES) go.mod go.sum configs/reference.yaml
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/chunktide
+
+.PHONY: setup
+setup: ## fetch the model and ONNX Runtime (does nothing when done)
+	@sh tools/setup/model.sh
+
+.PHONY: setup-real
+setup-real: ## fetch the Kafka broker that the tests run, and find redis-server
+	@sh tools/setup/real.sh
+
+.PHONY: check
+check: fmt vet lint vuln race ## what every commit passes
+
+.PHONY: fmt
+fmt:
+	@out=$$(gofmt -l $(GOFILES)); test -z "$$out" || { echo "gofmt these files:"; echo "$$out"; exit 1; }
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+	$< run ./...
+
+.PHONY: vuln
+vuln: $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities (VULNDB=URL for a mirror of vuln.go.dev)
+	$< $(if $(VULNDB),-db $(VULNDB)) ./...
+
+.PHONY: race
+race: setup
+	go test -race -short ./...
+
+.PHONY: fuzz
+FUZZTIME ?= 30s
+fuzz: ## run every fuzz target for FUZZTIME
+	@tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: clean
+clean: ## remove what was built (git clean -fdx also removes what was fetched)
+	rm -rf bin
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	@mv $(TOOLS)/golangci-lint $@
+
+$(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	@mv $(TOOLS)/govulncheck $@

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Runs each fuzz target of the module for the given time, one after another.
+set -eu
+cd "$(dirname "$0")/.."
+time=${1:-30s}
+for file in $(git ls-files '*_test.go'); do
+	for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file"); do
+		echo "== $target ($(dirname "$file"))"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "./$(dirname "$file")"
+	done
+done
