@@ -36,10 +36,10 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	var errs []error
 	if c.DrainTimeout <= 0 {
-		errs = append(errs, errors.New("pipeline.drain_timeout: must be positive"))
+		errs = append(errs, errors.New("drain_timeout: must be positive"))
 	}
 	if c.StallTimeout <= 0 {
-		errs = append(errs, errors.New("pipeline.stall_timeout: must be positive"))
+		errs = append(errs, errors.New("stall_timeout: must be positive"))
 	}
 	return errors.Join(errs...)
 }
@@ -53,8 +53,9 @@ type Report struct {
 	// Rejected counts the events that went to the dead letters, Stale those
 	// older than what the index held.
 	Rejected, Stale int
-	// Encoded counts the texts that went through the model.
-	Encoded int
+	// Encoded counts the texts that went through the model, Tokens their
+	// tokens.
+	Encoded, Tokens int
 	// Durable is when the index had acknowledged all of them.
 	Durable time.Time
 }
@@ -230,7 +231,7 @@ func (p *Pipeline) apply(ctx context.Context, in <-chan *work) error {
 }
 
 func (w *work) report(now time.Time) Report {
-	r := Report{Events: w.batch.Events, Points: w.points, Encoded: w.encoded, Durable: now}
+	r := Report{Events: w.batch.Events, Points: w.points, Encoded: w.encoded, Tokens: w.encodedTokens, Durable: now}
 	for _, o := range w.outcomes {
 		switch o {
 		case rejected:

@@ -24,9 +24,9 @@ type work struct {
 	// known are the vectors that this batch has already, should it have to be
 	// prepared again.
 	known map[chunk.Hash]chunk.Embedding
-	// encoded counts the texts that went through the model, tokensSaved the
-	// tokens of those that did not have to.
-	encoded, tokensSaved int
+	// encoded counts the texts that went through the model and encodedTokens
+	// their tokens; tokensSaved are those of texts that did not have to.
+	encoded, encodedTokens, tokensSaved int
 }
 
 func newWork(b chunk.Batch) *work {
@@ -289,6 +289,7 @@ func (p *Pipeline) encode(ctx context.Context, w *work, texts []text, missing []
 	for k, e := range p.cache.Put(ctx, hashes, embeddings) {
 		t := &texts[done[k]]
 		w.learn(t, e, len(t.states)-1)
+		w.encodedTokens += e.Tokens
 	}
 	return nil
 }

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"chunktide/chunk"
+	"chunktide/configs"
+	"chunktide/consumer"
+)
+
+func (a *app) publishCommand() *cobra.Command {
+	var topic string
+	cmd := &cobra.Command{
+		Use:   "publish [FILE]",
+		Short: "Write change events from a JSONL file, or standard input, to the topic",
+		Long: `Publish checks each line as the worker would, and writes it to the topic under a key that
+names the chunk, so that all events of a chunk stay on one partition, in order, and a
+compacted topic keeps the last of each chunk.
+
+A line that is no event ends it, with the line's number; the lines before it are published.`,
+		Example: `  chunktide publish events.jsonl
+  echo '{"op":"upsert","document_id":"handbook","chunk_id":"intro","text":"Welcome.","version":1}' | chunktide publish`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, _, err := a.load(configs.Kafka, configs.Events)
+			if err != nil {
+				return err
+			}
+			if topic == "" {
+				topic = cfg.Kafka.Topics[0]
+			}
+			in, name := a.io.in, "standard input"
+			if len(args) == 1 && args[0] != "-" {
+				file, err := os.Open(args[0])
+				if err != nil {
+					return err
+				}
+				defer file.Close()
+				in, name = file, args[0]
+			}
+			return a.publish(cmd.Context(), cfg, topic, in, name)
+		},
+	}
+	cmd.Flags().StringVar(&topic, "topic", "", "the topic to write to (default: the first of kafka.topics)")
+	return cmd
+}
+
+func (a *app) publish(ctx context.Context, cfg configs.Config, topic string, in io.Reader, name string) error {
+	p, err := newPublisher(cfg, topic)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := consumer.EnsureTopics(ctx, cfg.Kafka); err != nil {
+		return err
+	}
+	start, shown := time.Now(), a.progress()
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, cfg.Events.Limits.RecordBytes+1)
+	n := 0
+	var failed error
+	for failed == nil && lines.Scan() {
+		if len(lines.Bytes()) == 0 {
+			n++
+			continue
+		}
+		if failed = p.send(ctx, append([]byte(nil), lines.Bytes()...)); failed == nil {
+			n++
+			shown.show("published %d events, %.0f/s", n, float64(n)/time.Since(start).Seconds())
+		}
+	}
+	if failed == nil {
+		failed = lines.Err()
+	}
+	// Whatever stopped it, what was read before is published.
+	flushed := p.flush(ctx)
+	if failed != nil {
+		return errors.Join(fmt.Errorf("%s, line %d: %w", name, n+1, failed), flushed)
+	}
+	if flushed != nil {
+		return flushed
+	}
+	if a.json() {
+		return a.printJSON(map[string]any{"topic": topic, "events": p.sent, "seconds": time.Since(start).Seconds()})
+	}
+	shown.done("published %d events to %s in %s", p.sent, topic, time.Since(start).Round(time.Millisecond))
+	return nil
+}
+
+// publisher writes events to a topic.
+type publisher struct {
+	client  *kgo.Client
+	decoder *chunk.Decoder
+	topic   string
+	sent    int
+
+	mu  sync.Mutex
+	err error
+}
+
+func newPublisher(cfg configs.Config, topic string) (*publisher, error) {
+	decoder, err := chunk.NewDecoder(cfg.Events)
+	if err != nil {
+		return nil, err
+	}
+	options, err := consumer.ClientOptions(cfg.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(append(options, kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerBatchMaxBytes(cfg.Kafka.DeadLetterMaxBytes), kgo.RecordDeliveryTimeout(time.Minute))...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Kafka: %w", err)
+	}
+	return &publisher{client: client, decoder: decoder, topic: topic}, nil
+}
+
+// send checks a native, Debezium or CloudEvents value and hands it to the
+// producer, which keeps value until it is flushed.
+func (p *publisher) send(ctx context.Context, value []byte) error {
+	events, err := p.decoder.Decode(chunk.Record{
+		Origin: chunk.Origin{Topic: p.topic}, Timestamp: time.Now(), Value: value,
+	})
+	if err != nil {
+		return err
+	}
+	if len(events) == 0 {
+		return errors.New("is no change of a chunk")
+	}
+	last := events[len(events)-1]
+	key, err := json.Marshal(eventKey{last.Source, last.DocumentID, last.ChunkID})
+	if err != nil {
+		return err
+	}
+	if err := p.failure(); err != nil {
+		return err
+	}
+	p.sent++
+	p.client.Produce(ctx, &kgo.Record{Topic: p.topic, Key: key, Value: value}, func(_ *kgo.Record, err error) {
+		if err != nil {
+			p.mu.Lock()
+			p.err = errors.Join(p.err, err)
+			p.mu.Unlock()
+		}
+	})
+	return nil
+}
+
+// eventKey names a chunk in a record's key, as a tombstone must.
+type eventKey struct {
+	Source     string `json:"source"`
+	DocumentID string `json:"document_id"`
+	ChunkID    string `json:"chunk_id,omitempty"`
+}
+
+func (p *publisher) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return fmt.Errorf("write to topic %s: %w", p.topic, p.err)
+	}
+	return nil
+}
+
+// flush waits until all that was sent is on the topic.
+func (p *publisher) flush(ctx context.Context) error {
+	if err := p.client.Flush(ctx); err != nil {
+		return fmt.Errorf("write to topic %s: %w", p.topic, err)
+	}
+	return p.failure()
+}
+
+func (p *publisher) close() { p.client.Close() }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"chunktide/configs"
+)
+
+// app is what the commands share.
+type app struct {
+	io      stdio
+	environ []string
+
+	configFile string
+	set        []string
+	output     string
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "chunktide",
+		Short: "Keep a Qdrant vector index level with a corpus that never stops changing",
+		Long: `Chunktide reads chunk-change events from Kafka, encodes the new and edited chunks,
+and keeps the vectors in Qdrant: never stale, never doubled, nothing lost.
+
+Settings come from a YAML file (--config), CHUNKTIDE_ environment variables and
+--set key=value, the later wins; configs/reference.yaml lists every key.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return errors.Join(cmd.Help(), usagef("name a command"))
+		},
+	}
+	root.SetIn(a.io.in)
+	root.SetOut(a.io.out)
+	root.SetErr(a.io.err)
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.configFile, "config", "c", a.getenv("CHUNKTIDE_CONFIG"), "YAML `file` of settings (or CHUNKTIDE_CONFIG)")
+	flags.StringArrayVar(&a.set, "set", nil, "a setting as `key=value`, such as kafka.group=mine; may be repeated")
+	flags.StringVarP(&a.output, "output", "o", "text", "how to print results: text or json")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if a.output != "text" && a.output != "json" {
+			return usagef("-o %s: want text or json", a.output)
+		}
+		return nil
+	}
+	root.AddCommand(a.runCommand(), a.demoCommand(), a.publishCommand(), a.searchCommand(),
+		a.encodeCommand(), a.doctorCommand(), a.versionCommand())
+	for _, c := range root.Commands() {
+		c.Args = usageArgs(c.Args)
+	}
+	return root
+}
+
+// usageArgs turns a wrong number of arguments into a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%s: %w", cmd.Name(), err)}
+		}
+		return nil
+	}
+}
+
+func (a *app) getenv(name string) string {
+	for _, pair := range a.environ {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// load reads the settings and checks those that the command needs.
+func (a *app) load(sections ...configs.Section) (configs.Config, *slog.Logger, error) {
+	cfg, err := configs.Load(a.configFile, a.set, a.environ)
+	if err == nil {
+		err = cfg.Validate(sections...)
+	}
+	if err != nil {
+		return cfg, nil, usageError{fmt.Errorf("the settings do not work:\n%s", configs.Problems(err))}
+	}
+	return cfg, a.logger(cfg.Log), nil
+}
+
+func (a *app) logger(cfg configs.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(a.io.err, options))
+	}
+	return slog.New(slog.NewTextHandler(a.io.err, options))
+}
+
+// printJSON writes one result for -o json.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.io.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+func (a *app) json() bool { return a.output == "json" }
+
+// terminal reports whether progress can be drawn over itself.
+func (a *app) terminal() bool {
+	f, ok := a.io.err.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

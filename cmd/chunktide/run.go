@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/spf13/cobra"
+
+	"chunktide/configs"
+	"chunktide/embedder"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the worker: from change events on Kafka to searchable vectors in Qdrant",
+		Long: `Run reads the topic as a member of a consumer group and keeps the index level with it.
+Start as many as you like, up to one for each partition; stop one with SIGTERM.
+
+It exits with 0 after a graceful stop. After any failure it exits with 1, and what it
+had not acknowledged is read again by the next: let your supervisor restart it.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, logger, err := a.load(configs.Worker()...)
+			if err != nil {
+				return err
+			}
+			return runWorker(cmd.Context(), cfg, logger)
+		},
+	}
+}
+
+func runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	encoder, err := embedder.New(cfg.Embedder, logger, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, encoder.Close()) }()
+	model := encoder.Recipe().ModelVersion()
+	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
+		Name: "chunktide_build_info", Help: "Always 1; the labels say what runs.",
+	}, []string{"version", "model_version"}).WithLabelValues(version, model).Set(1)
+
+	w, err := newWorker(ctx, cfg, encoder, nil, logger, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.close(ctx)) }()
+	if cfg.Admin.Address != "" {
+		// The port outlives ctx: a worker that drains is still alive.
+		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+		defer stop()
+		address, err := admin(serving, cfg.Admin.Address, reg, probes{health: w.line.Moving, ready: w.ready}, logger)
+		if err != nil {
+			return err
+		}
+		logger.Info("serving metrics and health", "address", address.String())
+	}
+	logger.Info("worker started", "version", version, "model_version", model, "index", cfg.Qdrant.Index,
+		"collection", w.index.Collection(), "topics", cfg.Kafka.Topics, "group", cfg.Kafka.Group)
+	if err := w.line.Run(ctx); err != nil {
+		return err
+	}
+	logger.Info("worker stopped: everything it had read is durable or left to the next")
+	return nil
+}
+
+// ready tells why the worker could not make an event searchable right now.
+func (w *worker) ready() error {
+	if ok, since, err := w.index.Healthy(); !ok {
+		return fmt.Errorf("the index has not answered since %s: %w", since.Format("15:04:05"), err)
+	}
+	if err := w.line.Moving(); err != nil {
+		return err
+	}
+	if w.source.Assigned() == 0 {
+		return errors.New("no partition is assigned: the group is rebalancing, or has more members than partitions")
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+// Package configs reads the settings of Chunktide: defaults, then a YAML file,
+// then CHUNKTIDE_ environment variables, then --set flags; the later wins.
+//
+// Every setting is a field of an adapter's Config, so that what a setting
+// means is told where it is used. Unknown keys fail, in the file and in the
+// environment; all problems are reported at once. Secrets come from the
+// environment or from a file (key + "_file") and are never printed.
+//
+// reference.yaml beside this file holds every key with its default; a test
+// keeps it so.
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+
+	"chunktide/cache"
+	"chunktide/chunk"
+	"chunktide/consumer"
+	"chunktide/embedder"
+	"chunktide/pipeline"
+	"chunktide/sink"
+)
+
+// Config is everything that can be set.
+type Config struct {
+	Kafka    consumer.Config     `mapstructure:"kafka"`
+	Events   chunk.DecoderConfig `mapstructure:"events"`
+	Embedder embedder.Config     `mapstructure:"embedder"`
+	Cache    cache.Config        `mapstructure:"cache"`
+	Qdrant   sink.Config         `mapstructure:"qdrant"`
+	Pipeline pipeline.Config     `mapstructure:"pipeline"`
+	Admin    Admin               `mapstructure:"admin"`
+	Log      Log                 `mapstructure:"log"`
+}
+
+// Admin is the worker's HTTP port: /metrics, /healthz, /readyz.
+type Admin struct {
+	// Address is host:port; empty serves nothing. It has no authentication, so
+	// it is loopback unless you say otherwise.
+	Address string `mapstructure:"address"`
+}
+
+// Log says how much is logged, and how.
+type Log struct {
+	// Level is debug, info, warn or error.
+	Level slog.Level `mapstructure:"level"`
+	// Format is text or json.
+	Format string `mapstructure:"format"`
+}
+
+// Default is what holds when nothing is set.
+func Default() Config {
+	return Config{
+		Kafka:    consumer.DefaultConfig(),
+		Events:   chunk.DefaultDecoderConfig(),
+		Embedder: embedder.DefaultConfig(),
+		Cache:    cache.DefaultConfig(),
+		Qdrant:   sink.DefaultConfig(),
+		Pipeline: pipeline.DefaultConfig(),
+		Admin:    Admin{Address: "127.0.0.1:9470"},
+		Log:      Log{Level: slog.LevelInfo, Format: "text"},
+	}
+}
+
+// Section is a part of the settings that a command needs.
+type Section string
+
+// The sections; log is always needed.
+const (
+	Kafka    Section = "kafka"
+	Events   Section = "events"
+	Embedder Section = "embedder"
+	Cache    Section = "cache"
+	Qdrant   Section = "qdrant"
+	Pipeline Section = "pipeline"
+	AdminAPI Section = "admin"
+)
+
+// Worker is what the worker needs: everything.
+func Worker() []Section {
+	return []Section{Kafka, Events, Embedder, Cache, Qdrant, Pipeline, AdminAPI}
+}
+
+// Validate reports every problem in the given sections, each with its key.
+func (c Config) Validate(sections ...Section) error {
+	var all []error
+	check := func(s Section, err error) {
+		if slices.Contains(sections, s) {
+			all = append(all, prefix(s, err)...)
+		}
+	}
+	check(Kafka, c.Kafka.Validate())
+	check(Events, c.Events.Validate())
+	check(Embedder, c.Embedder.Validate())
+	check(Cache, c.Cache.Validate())
+	check(Qdrant, c.Qdrant.Validate())
+	check(Pipeline, c.Pipeline.Validate())
+	check(AdminAPI, c.Admin.validate())
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		all = append(all, fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format))
+	}
+	return errors.Join(all...)
+}
+
+func (a Admin) validate() error {
+	if a.Address == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(a.Address); err != nil {
+		return fmt.Errorf("address: %q is not host:port", a.Address)
+	}
+	return nil
+}
+
+// prefix puts a section's name before each of the errors that were joined.
+func prefix(s Section, err error) []error {
+	if err == nil {
+		return nil
+	}
+	parts := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		parts = joined.Unwrap()
+	}
+	out := make([]error, len(parts))
+	for i, e := range parts {
+		out[i] = fmt.Errorf("%s.%w", s, e)
+	}
+	return out
+}
+
+// Problems is one line for each of the errors in err.
+func Problems(err error) string {
+	return "  - " + strings.ReplaceAll(err.Error(), "\n", "\n  - ")
+}

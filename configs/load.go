@@ -1,0 +1,196 @@
+package configs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/spf13/viper"
+
+	"chunktide/chunk"
+)
+
+const (
+	envPrefix  = "CHUNKTIDE_"
+	fileSuffix = "_file"
+)
+
+// notSettings are CHUNKTIDE_ variables that are no keys.
+var notSettings = []string{"CHUNKTIDE_CONFIG", "CHUNKTIDE_TEST_"}
+
+// Load reads the settings. file may be empty; set holds key=value pairs, keys
+// as in the file (kafka.group=mine), lists separated by commas; environ is
+// os.Environ or a test's own.
+func Load(file string, set []string, environ []string) (Config, error) {
+	v := viper.New()
+	leaves := leavesOf(reflect.TypeFor[Config](), "")
+	defaults := map[string]any{}
+	if err := mapstructure.Decode(Default(), &defaults); err != nil {
+		return Config{}, fmt.Errorf("read the defaults: %w", err)
+	}
+	for key, secret := range leaves {
+		v.SetDefault(key, lookup(defaults, key))
+		if secret {
+			v.SetDefault(key+fileSuffix, "")
+		}
+	}
+	if file != "" {
+		if err := readFile(v, file); err != nil {
+			return Config{}, err
+		}
+	}
+	if err := errors.Join(applyEnv(v, leaves, environ), applySet(v, set)); err != nil {
+		return Config{}, err
+	}
+	settings := v.AllSettings()
+	if err := readSecrets(settings, leaves); err != nil {
+		return Config{}, err
+	}
+	return decode(settings)
+}
+
+func readFile(v *viper.Viper, file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	v.SetConfigType("yaml")
+	if err := v.ReadConfig(bytes.NewReader(data)); err != nil {
+		return fmt.Errorf("%s is not a YAML file of settings: %w", file, err)
+	}
+	return nil
+}
+
+// applyEnv takes the CHUNKTIDE_ variables. A name that is no key is a typing
+// error which would otherwise go unnoticed.
+func applyEnv(v *viper.Viper, leaves map[string]bool, environ []string) error {
+	byName := map[string]string{}
+	for key, secret := range leaves {
+		byName[envName(key)] = key
+		if secret {
+			byName[envName(key+fileSuffix)] = key + fileSuffix
+		}
+	}
+	var errs []error
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, envPrefix) || slices.ContainsFunc(notSettings, func(p string) bool { return strings.HasPrefix(name, p) }) {
+			continue
+		}
+		key, ok := byName[name]
+		if !ok {
+			errs = append(errs, fmt.Errorf("environment variable %s is no setting: names are %s and the key in upper case, with _ for each dot", name, envPrefix))
+			continue
+		}
+		v.Set(key, value)
+	}
+	return errors.Join(errs...)
+}
+
+func envName(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
+
+func applySet(v *viper.Viper, set []string) error {
+	var errs []error
+	for _, pair := range set {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			errs = append(errs, fmt.Errorf("--set %s: want key=value, such as kafka.group=mine", pair))
+			continue
+		}
+		v.Set(key, value)
+	}
+	return errors.Join(errs...)
+}
+
+// readSecrets replaces each key_file by the content of that file.
+func readSecrets(settings map[string]any, leaves map[string]bool) error {
+	var errs []error
+	for key, secret := range leaves {
+		if !secret {
+			continue
+		}
+		parent, name := parentOf(settings, key)
+		file, _ := parent[name+fileSuffix].(string)
+		delete(parent, name+fileSuffix)
+		if file == "" {
+			continue
+		}
+		if s, _ := parent[name].(string); s != "" {
+			errs = append(errs, fmt.Errorf("%s and %s%s are both given: keep one", key, key, fileSuffix))
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s%s: %w", key, fileSuffix, err))
+			continue
+		}
+		parent[name] = strings.TrimRight(string(data), "\r\n")
+	}
+	return errors.Join(errs...)
+}
+
+func decode(settings map[string]any) (Config, error) {
+	var cfg Config
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result:           &cfg,
+		ErrorUnused:      true,
+		WeaklyTypedInput: true, // the environment knows strings only
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(
+			mapstructure.StringToTimeDurationHookFunc(),
+			mapstructure.StringToSliceHookFunc(","),
+			mapstructure.TextUnmarshallerHookFunc(),
+		),
+	})
+	if err != nil {
+		return Config{}, err
+	}
+	if err := d.Decode(settings); err != nil {
+		return Config{}, fmt.Errorf("settings: %w (configs/reference.yaml lists every key)", err)
+	}
+	return cfg, nil
+}
+
+// leavesOf maps the key of every setting to whether it is a secret.
+func leavesOf(t reflect.Type, at string) map[string]bool {
+	leaves := map[string]bool{}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name := f.Tag.Get("mapstructure")
+		if !f.IsExported() || name == "" || name == "-" {
+			continue
+		}
+		key := strings.TrimPrefix(at+"."+name, ".")
+		if f.Type.Kind() == reflect.Struct {
+			for k, secret := range leavesOf(f.Type, key) {
+				leaves[k] = secret
+			}
+			continue
+		}
+		leaves[key] = f.Type == reflect.TypeFor[chunk.Secret]()
+	}
+	return leaves
+}
+
+func lookup(settings map[string]any, key string) any {
+	parent, name := parentOf(settings, key)
+	return parent[name]
+}
+
+func parentOf(settings map[string]any, key string) (map[string]any, string) {
+	parts := strings.Split(key, ".")
+	for _, p := range parts[:len(parts)-1] {
+		next, ok := settings[p].(map[string]any)
+		if !ok {
+			return map[string]any{}, parts[len(parts)-1]
+		}
+		settings = next
+	}
+	return settings, parts[len(parts)-1]
+}
