@@ -1,0 +1,285 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/qdrant/go-client/qdrant"
+)
+
+// reader is what searching and reading need.
+type reader struct {
+	*client
+	model      Model
+	collection string
+}
+
+// Reader searches an index.
+type Reader struct{ reader }
+
+// Sink writes to one collection. Reading through it reads that collection;
+// searching follows the alias.
+type Sink struct {
+	reader
+
+	// Tests take the safeties out, to see that they are needed.
+	unfenced, unchecked bool
+}
+
+// Collection is the name of the collection that is written to.
+func (c *reader) Collection() string { return c.collection }
+
+// Open connects a worker: it makes the collection and the alias where they are
+// absent, and refuses a collection of another model. Many workers may open one
+// index at once. It tries until ctx ends if Qdrant does not answer.
+func Open(ctx context.Context, cfg Config, model Model, logger *slog.Logger, reg prometheus.Registerer) (*Sink, error) {
+	s, err := newSink(cfg, model, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.ensure(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("index %s: %w", cfg.Index, err), s.Close())
+	}
+	return s, nil
+}
+
+func newSink(cfg Config, model Model, logger *slog.Logger, reg prometheus.Registerer) (*Sink, error) {
+	c, err := dial(cfg, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	collection := cfg.Collection
+	if collection == "" {
+		collection = model.collection(cfg.Index)
+	}
+	return &Sink{reader: reader{client: c, model: model, collection: collection}}, nil
+}
+
+// OpenReader connects a searcher; it changes nothing, and refuses an index of
+// another model.
+func OpenReader(ctx context.Context, cfg Config, model Model, logger *slog.Logger, reg prometheus.Registerer) (*Reader, error) {
+	c, err := dial(cfg, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{reader{client: c, model: model}}
+	if err := r.resolve(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("index %s: %w", cfg.Index, err), r.Close())
+	}
+	return r, nil
+}
+
+// resolve finds the collection behind the alias and checks its model.
+func (c *reader) resolve(ctx context.Context) error {
+	target, err := c.alias(ctx)
+	if err != nil {
+		return err
+	}
+	if target == "" {
+		return errors.New("there is no such alias: start a worker (chunktide run) to make it, or check qdrant.index")
+	}
+	c.collection = target
+	info, err := c.info(ctx, target)
+	if err != nil {
+		return err
+	}
+	return c.model.verify(target, info)
+}
+
+// ensure makes what is absent and verifies what is there.
+func (s *Sink) ensure(ctx context.Context) error {
+	target, err := s.alias(ctx)
+	if err != nil {
+		return err
+	}
+	// A worker that was told its collection may fill it beside the one that
+	// is served. Otherwise an alias on another collection means another model.
+	if target != "" && target != s.collection && s.cfg.Collection == "" {
+		info, err := s.info(ctx, target)
+		if err != nil {
+			return err
+		}
+		if err := s.model.verify(target, info); err != nil {
+			return err
+		}
+		s.collection = target
+	}
+	exists, err := s.exists(ctx, s.collection)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		if err := s.create(ctx); err != nil {
+			return err
+		}
+	}
+	info, err := s.info(ctx, s.collection)
+	if err != nil {
+		return err
+	}
+	if err := s.model.verify(s.collection, info); err != nil {
+		return err
+	}
+	if err := s.indexPayload(ctx, info); err != nil {
+		return err
+	}
+	if target == "" {
+		return s.createAlias(ctx)
+	}
+	return nil
+}
+
+func (c *client) exists(ctx context.Context, collection string) (yes bool, err error) {
+	err = c.do(ctx, opEnsure, func(ctx context.Context) error {
+		answer, err := c.collect.CollectionExists(ctx, &qdrant.CollectionExistsRequest{CollectionName: collection})
+		yes = answer.GetResult().GetExists()
+		return err
+	})
+	return yes, err
+}
+
+func (c *client) info(ctx context.Context, collection string) (info *qdrant.CollectionInfo, err error) {
+	err = c.do(ctx, opEnsure, func(ctx context.Context) error {
+		answer, err := c.collect.Get(ctx, &qdrant.GetCollectionInfoRequest{CollectionName: collection})
+		info = answer.GetResult()
+		return err
+	})
+	return info, err
+}
+
+// alias returns the collection that the index points to, or "".
+func (c *client) alias(ctx context.Context) (collection string, err error) {
+	err = c.do(ctx, opEnsure, func(ctx context.Context) error {
+		answer, err := c.collect.ListAliases(ctx, &qdrant.ListAliasesRequest{})
+		collection = ""
+		for _, a := range answer.GetAliases() {
+			if a.GetAliasName() == c.cfg.Index {
+				collection = a.GetCollectionName()
+			}
+		}
+		return err
+	})
+	return collection, err
+}
+
+func (s *Sink) create(ctx context.Context) error {
+	if !s.cfg.Create {
+		return fmt.Errorf("collection %s does not exist: make it, or set qdrant.create", s.collection)
+	}
+	err := s.do(ctx, opEnsure, func(ctx context.Context) error {
+		_, err := s.collect.Create(ctx, &qdrant.CreateCollection{
+			CollectionName: s.collection,
+			VectorsConfig: qdrant.NewVectorsConfigMap(map[string]*qdrant.VectorParams{vectorName: {
+				Size: uint64(s.model.Dim), Distance: qdrant.Distance_Cosine, OnDisk: &s.cfg.OnDisk,
+			}}),
+			ShardNumber: &s.cfg.Shards, ReplicationFactor: &s.cfg.ReplicationFactor, Metadata: s.model.pin(),
+		})
+		return err
+	})
+	if err == nil {
+		s.logger.Info("collection created", "collection", s.collection, "model_version", s.model.Version)
+		return nil
+	}
+	// Another worker was first, which is as good; what it made is verified.
+	if exists, lookErr := s.exists(ctx, s.collection); lookErr == nil && exists {
+		return nil
+	}
+	return fmt.Errorf("create collection %s: %w", s.collection, err)
+}
+
+// payloadIndexes are what the fence and the deletes of documents ask for.
+func payloadIndexes() map[string]qdrant.FieldType {
+	return map[string]qdrant.FieldType{
+		pathVersion: qdrant.FieldType_FieldTypeInteger, pathTombstone: qdrant.FieldType_FieldTypeBool,
+		keyDocument: qdrant.FieldType_FieldTypeKeyword, keySource: qdrant.FieldType_FieldTypeKeyword,
+	}
+}
+
+func (s *Sink) indexPayload(ctx context.Context, info *qdrant.CollectionInfo) error {
+	for field, kind := range payloadIndexes() {
+		if _, ok := info.GetPayloadSchema()[field]; ok {
+			continue
+		}
+		err := s.do(ctx, opEnsure, func(ctx context.Context) error {
+			_, err := s.points.CreateFieldIndex(ctx, &qdrant.CreateFieldIndexCollection{
+				CollectionName: s.collection, FieldName: field, FieldType: &kind, Wait: qdrant.PtrOf(true),
+			})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("index payload field %s: %w", field, err)
+		}
+	}
+	return nil
+}
+
+func (s *Sink) createAlias(ctx context.Context) error {
+	if !s.cfg.Create {
+		return fmt.Errorf("alias %s does not exist: make it, or set qdrant.create", s.cfg.Index)
+	}
+	err := s.do(ctx, opEnsure, func(ctx context.Context) error {
+		_, err := s.collect.UpdateAliases(ctx, &qdrant.ChangeAliases{
+			Actions: []*qdrant.AliasOperations{qdrant.NewAliasCreate(s.cfg.Index, s.collection)},
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("create the alias to %s (is a collection called %s?): %w", s.collection, s.cfg.Index, err)
+	}
+	return nil
+}
+
+// Pin returns the model that the collection's metadata names.
+func (c *reader) Pin(ctx context.Context) (Model, error) {
+	info, err := c.info(ctx, c.collection)
+	if err != nil {
+		return Model{}, err
+	}
+	m, _, ok := unpin(info.GetConfig().GetMetadata())
+	if !ok {
+		return Model{}, fmt.Errorf("collection %s names no model in its metadata", c.collection)
+	}
+	return m, nil
+}
+
+// Check tells, changing nothing, whether a worker with these settings would
+// start, and what it would meet.
+func Check(ctx context.Context, cfg Config, model Model, logger *slog.Logger) (detail string, err error) {
+	s, err := newSink(cfg, model, logger, nil)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	health, err := s.conn.HealthCheck(ctx)
+	if err != nil {
+		return "", fmt.Errorf("no answer from Qdrant at %s: %w; check qdrant.address (the gRPC port), qdrant.tls and qdrant.api_key", cfg.Address, err)
+	}
+	detail = fmt.Sprintf("Qdrant %s at %s", health.GetVersion(), cfg.Address)
+	target, err := s.alias(ctx)
+	if err != nil {
+		return "", err
+	}
+	if target == "" || cfg.Collection != "" {
+		target = s.collection
+	}
+	exists, err := s.exists(ctx, target)
+	switch {
+	case err != nil:
+		return "", err
+	case !exists && cfg.Create:
+		return detail + fmt.Sprintf("; collection %s will be made", target), nil
+	case !exists:
+		return "", fmt.Errorf("collection %s does not exist: make it, or set qdrant.create", target)
+	}
+	info, err := s.info(ctx, target)
+	if err != nil {
+		return "", err
+	}
+	if err := model.verify(target, info); err != nil {
+		return "", err
+	}
+	return detail + fmt.Sprintf("; collection %s holds %d points of %s", target, info.GetPointsCount(), model.Version), nil
+}
