@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"chunktide/chunk"
 	"chunktide/configs"
 	"chunktide/devstack"
 	"chunktide/embedder"
@@ -86,7 +87,7 @@ func (a *app) newDemo(ctx context.Context, adjust func(*configs.Config)) (d *dem
 	}
 	cfg.Kafka.Brokers, cfg.Kafka.Topics, cfg.Kafka.Group = d.stack.KafkaBrokers, []string{demoTopic}, demoGroup
 	cfg.Kafka.CreateTopics.Enabled, cfg.Kafka.CreateTopics.Replication = true, 1
-	cfg.Cache.URL = d.stack.RedisURL
+	cfg.Cache.URL = chunk.Secret(d.stack.RedisURL)
 	cfg.Qdrant.Address, cfg.Qdrant.Index = d.stack.QdrantAddr, demoIndex
 	adjust(&cfg)
 	if err := cfg.Validate(configs.Worker()...); err != nil {

@@ -39,8 +39,8 @@ func goDocs(ctx context.Context, n int) ([]passage, error) {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		switch d.Name() {
-		case "internal", "vendor", "testdata", "cmd", "builtin":
+		switch name := d.Name(); {
+		case slices.Contains([]string{"internal", "vendor", "testdata", "cmd", "builtin"}, name), name[0] == '_', name[0] == '.':
 			return fs.SkipDir
 		}
 		path, err := filepath.Rel(src, dir)

@@ -124,17 +124,25 @@ func checkKafka(ctx context.Context, cfg consumer.Config) finding {
 		return f
 	}
 	defer client.Close()
-	topics, err := kadm.NewClient(client).ListTopics(ctx, cfg.Topics...)
-	if err != nil {
+	if err := client.Ping(ctx); err != nil {
 		f.Detail = fmt.Sprintf("no answer from %v: %v; check kafka.brokers, kafka.tls and kafka.sasl", cfg.Brokers, err)
 		return f
 	}
+	if cfg.CreateTopics.Enabled {
+		f.Status, f.Detail = "ok", fmt.Sprintf("%v answers; missing topics will be made", cfg.Brokers)
+		return f
+	}
+	if err := consumer.CheckTopics(ctx, client, cfg); err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	topics, err := kadm.NewClient(client).ListTopics(ctx, cfg.Topics...)
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
 	partitions := 0
-	for _, t := range topics.Sorted() {
-		if t.Err != nil {
-			f.Detail = fmt.Sprintf("topic %s: %v; create it, or set kafka.create_topics.enabled", t.Topic, t.Err)
-			return f
-		}
+	for _, t := range topics {
 		partitions += len(t.Partitions)
 	}
 	f.Status = "ok"
@@ -152,7 +160,7 @@ func checkCache(ctx context.Context, cfg configs.Config, encoder embedder.Encode
 		f.Status, f.Detail = "failed", err.Error()
 		return f
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := c.Ping(ctx); err != nil {
 		f.Status = "warning"
 		f.Detail = fmt.Sprintf("Redis does not answer: %v; the worker runs, but encodes every text again; check cache.url", err)

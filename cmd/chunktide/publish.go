@@ -62,8 +62,10 @@ func (a *app) publish(ctx context.Context, cfg configs.Config, topic string, in 
 		return err
 	}
 	defer p.close()
-	if err := consumer.EnsureTopics(ctx, cfg.Kafka); err != nil {
-		return err
+	if cfg.Kafka.CreateTopics.Enabled {
+		if _, err := consumer.EnsureTopics(ctx, p.client, cfg.Kafka); err != nil {
+			return err
+		}
 	}
 	start, shown := time.Now(), a.progress()
 	lines := bufio.NewScanner(in)

@@ -80,7 +80,7 @@ func (w *worker) ready() error {
 	if err := w.line.Moving(); err != nil {
 		return err
 	}
-	if w.source.Assigned() == 0 {
+	if len(w.source.Assigned()) == 0 {
 		return errors.New("no partition is assigned: the group is rebalancing, or has more members than partitions")
 	}
 	return nil

@@ -39,7 +39,7 @@ func (t *Tokenizer) VocabSize() int { return t.size }
 
 // Encode appends the ids of text to dst, special tokens included, and returns
 // at most max of them (all if max ≤ 0): the beginning of the text between its
-// special tokens. total is how many the whole text has, so that total > max
+// special tokens, which are never left out, so max should be 3 or more. total is how many the whole text has, so that total > max
 // means that it was cut.
 func (t *Tokenizer) Encode(dst []int64, text string, max int) (ids []int64, total int) {
 	room := -1

@@ -157,6 +157,7 @@ func TestWhatIsNotSupportedIsRefusedByName(t *testing.T) {
 		{`"type":"BertProcessing"`, `"type":"RobertaProcessing"`, "RobertaProcessing"},
 		{`"lstrip":false`, `"lstrip":true`, "lstrip"},
 		{`"clean_text":true`, `"clean_text":true,"new_feature":1`, "new_feature"},
+		{`"##c":6`, `"##c":6,"a\u302e":10`, "combining marks"},
 		{`"unk_token":"[UNK]"`, `"unk_token":"<unk>"`, "unk_token"},
 		{`{"added`, `{{"added`, "no tokenizer.json"},
 	} {

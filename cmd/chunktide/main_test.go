@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+)
+
+// The test binary is the command as well: tests that need a worker as a
+// process of its own start themselves with this variable set.
+const asCommand = "CHUNKTIDE_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// command runs the command line inside the test.
+func command(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, stdio{strings.NewReader(stdin), &out, &errs}, nil)
+	return code, out.String(), errs.String()
+}
+
+func TestTextbookDemoPrintsTheTextbooksLines(t *testing.T) {
+	const want = `model version pinned to index : demo-bow-v1
+chunks ingested               : 480
+unique chunks                 : 8
+embed calls (no cache)        : 480
+embed calls (with cache)      : 8
+cache hit rate                : 98.3%
+model calls saved by cache    : 472 (98.3%)
+model-call reduction          : 60.0x fewer calls
+sample record id / version    : 473980868949 / demo-bow-v1
+id 6234797bfd3b written 120 times, all identical vector: True
+`
+	code, out, errs := command(t, "", "demo", "--textbook")
+	if code != exitDone || out != want {
+		t.Errorf("exit %d\n%s\nwant\n%s\nstderr: %s", code, out, want, errs)
+	}
+}
+
+// The main job, with the real model, small.
+func TestDemoEndsLevel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs the model; runs without -short")
+	}
+	code, out, errs := command(t, "", "demo", "--chunks", "60", "-o", "json")
+	if code != exitDone {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	var fields map[string]float64
+	if err := json.Unmarshal([]byte(out), &fields); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	for name, want := range map[string]float64{
+		"chunks": 60, "replay_model_calls": 0, "lost": 0, "stale": 0, "doubled": 0,
+		"live_chunks": 60 - demoChanges, "points": 60 - demoChanges,
+	} {
+		if got, ok := fields[name]; !ok || got != want {
+			t.Errorf("%s = %v, want %v", name, got, want)
+		}
+	}
+	for _, name := range []string{"unique", "model_calls", "tokens_per_second", "freshness_p50_seconds", "freshness_p99_seconds"} {
+		if fields[name] <= 0 {
+			t.Errorf("%s = %v, want a measurement", name, fields[name])
+		}
+	}
+}
+
+func TestUsageErrorsExitWithTwo(t *testing.T) {
+	for _, args := range [][]string{
+		{}, {"nonsense"}, {"run", "extra"}, {"search"}, {"demo", "--chunks", "3"}, {"version", "-o", "xml"},
+		{"run", "--set", "nonsense"}, {"run", "--set", "kafka.grup=x"}, {"search", "--limit", "0", "x"}, {"demo", "--no-such-flag"},
+	} {
+		code, out, errs := command(t, "", args...)
+		if code != exitUsage || errs == "" {
+			t.Errorf("%q: exit %d, stdout %q, stderr %q; want %d and a message", args, code, out, errs, exitUsage)
+		}
+	}
+}
+
+func TestEverySettingsProblemIsReportedAtOnce(t *testing.T) {
+	_, _, errs := command(t, "", "run", "--set", "pipeline.drain_timeout=0s", "--set", "log.format=xml", "--set", "kafka.batch.linger=-1s")
+	for _, key := range []string{"kafka.topics", "kafka.group", "pipeline.drain_timeout", "log.format", "kafka.batch.linger"} {
+		if !strings.Contains(errs, key) {
+			t.Errorf("%s is not named in:\n%s", key, errs)
+		}
+	}
+}
+
+func TestEncodeAnswersLineByLine(t *testing.T) {
+	code, out, errs := command(t, "plain words\n{\"text\":\"plain words\"}\n", "encode", "--set", "embedder.encoder=bow")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != exitDone || len(lines) != 2 || lines[0] != lines[1] || !strings.HasPrefix(lines[0], `{"vector":[`) {
+		t.Errorf("exit %d, %q, stderr %s", code, out, errs)
+	}
+	code, out, errs = command(t, "one\n{broken\n", "encode", "--set", "embedder.encoder=bow")
+	if code != exitFailed || !strings.Contains(errs, "line 2") {
+		t.Errorf("exit %d, stdout %q, stderr %q; want it to name line 2", code, out, errs)
+	}
+}
+

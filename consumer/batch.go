@@ -1,0 +1,114 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+
+	"chunktide/chunk"
+)
+
+// batch is a micro-batch in flight.
+type batch struct {
+	source *Source
+	items  []item
+	events []chunk.Event
+	owner  []int // the item that each event came from
+	spans  []handedOut
+	bytes  int64
+	acked  bool // guarded by the source's mutex
+}
+
+type handedOut struct {
+	part *partition
+	span *span
+}
+
+// cut takes a batch from the former, registers its offsets, and starts to
+// write the dead letters of its malformed records. The mutex must be held, so
+// that no partition is taken away in between.
+func (s *Source) cut() *held {
+	b := &batch{source: s, items: s.former.cut()}
+	last := map[*partition]int{}
+	var order []*partition
+	var malformed []deadLetter
+	for i := range b.items {
+		it := &b.items[i]
+		b.bytes += it.bytes
+		for range it.events {
+			b.owner = append(b.owner, i)
+		}
+		b.events = append(b.events, it.events...)
+		if it.err != nil {
+			malformed = append(malformed, deadLetter{record: it.record, stage: "decode", err: it.err})
+		}
+		if _, seen := last[it.part]; !seen {
+			order = append(order, it.part)
+		}
+		last[it.part] = i
+	}
+	for _, p := range order {
+		b.spans = append(b.spans, handedOut{p, p.handOut(b.items[last[p]].record)})
+	}
+	s.inFlight += b.bytes
+	s.notify() // there may be room to read on
+	h := &held{batch: b}
+	if len(malformed) > 0 {
+		h.letters = s.letters.start(s.hard, malformed)
+	}
+	return h
+}
+
+func (b *batch) public() chunk.Batch {
+	return chunk.Batch{Events: b.events, Reject: b.reject, Ack: b.ack}
+}
+
+// ack marks the batch's offsets as done. Those of an assignment that has ended
+// in the meantime count for nothing: the partition's next owner reads them
+// again.
+func (b *batch) ack() {
+	s := b.source
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b.acked {
+		return
+	}
+	b.acked = true
+	s.inFlight -= b.bytes
+	s.metrics.buffered(s.former.bytes + s.inFlight)
+	for _, h := range b.spans {
+		h.span.acked = true
+		if h.part.gone {
+			continue
+		}
+		h.part.advance()
+		s.metrics.lag(h.part)
+	}
+	s.notify()
+}
+
+// reject writes the records of refused events to the dead letters: one each,
+// though several of its events may be refused. It retries until the source is
+// closed; any error is fatal and leaves the batch unacknowledged.
+func (b *batch) reject(rejections []chunk.Rejection) error {
+	letters := make([]deadLetter, 0, len(rejections))
+	seen := map[int]bool{}
+	for _, r := range rejections {
+		if r.Event < 0 || r.Event >= len(b.owner) {
+			return fmt.Errorf("reject event %d: the batch has %d", r.Event, len(b.owner))
+		}
+		if _, ok := chunk.ReasonOf(r.Err); !ok {
+			return fmt.Errorf("reject event %d: only a permanent error is a reason: %w", r.Event, r.Err)
+		}
+		if owner := b.owner[r.Event]; !seen[owner] {
+			seen[owner] = true
+			letters = append(letters, deadLetter{record: b.items[owner].record, stage: r.Stage, err: r.Err})
+		}
+	}
+	b.source.mu.Lock()
+	acked := b.acked
+	b.source.mu.Unlock()
+	if acked {
+		return errors.New("reject events: the batch was acknowledged already")
+	}
+	return b.source.letters.write(b.source.hard, letters)
+}

@@ -1,0 +1,177 @@
+package consumer
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+var balancers = map[string]func() kgo.GroupBalancer{
+	"cooperative-sticky": kgo.CooperativeStickyBalancer,
+	"sticky":             kgo.StickyBalancer,
+	"range":              kgo.RangeBalancer,
+	"roundrobin":         kgo.RoundRobinBalancer,
+}
+
+var mechanisms = map[string]func(user, pass string) sasl.Mechanism{
+	"plain":         func(u, p string) sasl.Mechanism { return plain.Auth{User: u, Pass: p}.AsMechanism() },
+	"scram-sha-256": func(u, p string) sasl.Mechanism { return scram.Auth{User: u, Pass: p}.AsSha256Mechanism() },
+	"scram-sha-512": func(u, p string) sasl.Mechanism { return scram.Auth{User: u, Pass: p}.AsSha512Mechanism() },
+}
+
+// ClientOptions are what every Kafka client of the program shares, whether it
+// reads, writes or administers: brokers, client id, SASL and TLS. It reads the
+// certificate files.
+func ClientOptions(cfg Config) ([]kgo.Opt, error) {
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(cfg.Brokers...),
+		kgo.ClientID(cfg.ClientID),
+		kgo.DisableClientMetrics(),
+	}
+	if cfg.SASL.Mechanism != "" {
+		mechanism, ok := mechanisms[cfg.SASL.Mechanism]
+		if !ok {
+			return nil, fmt.Errorf("sasl.mechanism: %q is none of plain, scram-sha-256, scram-sha-512", cfg.SASL.Mechanism)
+		}
+		opts = append(opts, kgo.SASL(mechanism(cfg.SASL.Username, cfg.SASL.Password.Reveal())))
+	}
+	if cfg.TLS.Enabled {
+		conf, err := cfg.TLS.load()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.DialTLSConfig(conf))
+	}
+	return append(opts, cfg.options...), nil
+}
+
+func (t TLS) load() (*tls.Config, error) {
+	conf := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		ServerName:         t.ServerName,
+		InsecureSkipVerify: t.InsecureSkipVerify, //nolint:gosec // Validate refuses it for other machines
+	}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls.ca_file: %w", err)
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.ca_file: no certificate in %s; it must be PEM", t.CAFile)
+		}
+	}
+	if t.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("tls.cert_file, tls.key_file: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	return conf, nil
+}
+
+var errStart = errors.New("no such start")
+
+// start is where a partition without a commit begins.
+func (c Config) start() (kgo.Offset, error) {
+	switch c.Start {
+	case "earliest":
+		return kgo.NewOffset().AtStart(), nil
+	case "latest":
+		return kgo.NewOffset().AtEnd(), nil
+	}
+	at, err := time.Parse(time.RFC3339, c.Start)
+	if err != nil {
+		return kgo.Offset{}, errStart
+	}
+	return kgo.NewOffset().AfterMilli(at.UnixMilli()), nil
+}
+
+// groupOptions are those of the source's one client.
+func (s *Source) groupOptions() ([]kgo.Opt, error) {
+	cfg := s.cfg
+	start, err := cfg.start()
+	if err != nil {
+		return nil, err
+	}
+	isolation := kgo.ReadCommitted()
+	if cfg.Isolation == "read_uncommitted" {
+		isolation = kgo.ReadUncommitted()
+	}
+	opts := []kgo.Opt{
+		kgo.ConsumeTopics(cfg.Topics...),
+		kgo.ConsumerGroup(cfg.Group),
+		kgo.SessionTimeout(cfg.SessionTimeout),
+		kgo.HeartbeatInterval(cfg.Heartbeat),
+		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
+		kgo.FetchMaxBytes(cfg.FetchMaxBytes),
+		kgo.FetchMaxWait(cfg.FetchMaxWait),
+		kgo.MaxDecompressBatchBytes(cfg.DecompressMaxBytes),
+		kgo.FetchIsolationLevel(isolation),
+		// Commit and abort markers occupy offsets. Seen as records without
+		// events, they let the committed offset reach the end of the log.
+		kgo.KeepControlRecords(),
+		kgo.ConsumeStartOffset(start),
+		// A committed offset that is no longer in the log means records that
+		// nobody read. The default would go on elsewhere.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(s.assigned),
+		kgo.OnPartitionsRevoked(s.revoked),
+		kgo.OnPartitionsLost(s.lost),
+		kgo.AdjustFetchOffsetsFn(s.begin),
+		// Dead letters go out one batch at a time and are waited for.
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchMaxBytes(cfg.DeadLetterMaxBytes),
+		kgo.WithLogger(clientLog{s.logger}),
+	}
+	if cfg.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
+	}
+	balancer := cfg.Balancer
+	if cfg.NextGen {
+		opts = append(opts, kgo.ServerSideBalancer())
+		if balancer == "cooperative-sticky" {
+			// The client maps its sticky balancer to the broker's uniform
+			// assignor; under KIP-848 every rebalance is cooperative.
+			balancer = "sticky"
+		}
+	}
+	return append(opts, kgo.Balancers(balancers[balancer]())), nil
+}
+
+// clientLog hands the client's log lines to slog, a level lower than the
+// client rates them: what it calls an error it goes on to retry, and what it
+// cannot retry comes back as an error to act on. They hold no record content.
+type clientLog struct{ logger *slog.Logger }
+
+func (l clientLog) Level() kgo.LogLevel {
+	if l.logger.Enabled(context.Background(), slog.LevelDebug) {
+		return kgo.LogLevelInfo
+	}
+	return kgo.LogLevelWarn
+}
+
+func (l clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	to := slog.LevelDebug
+	switch level {
+	case kgo.LogLevelError:
+		to = slog.LevelWarn
+	case kgo.LogLevelWarn:
+		to = slog.LevelInfo
+	case kgo.LogLevelNone, kgo.LogLevelInfo, kgo.LogLevelDebug:
+	}
+	l.logger.Log(context.Background(), to, "kafka client: "+msg, keyvals...)
+}

@@ -1,0 +1,245 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"chunktide/chunk"
+)
+
+// Config says what to read, as whom, and how much at once.
+type Config struct {
+	// Brokers are host:port pairs to bootstrap from.
+	Brokers []string `mapstructure:"brokers"`
+	Topics  []string `mapstructure:"topics"`
+	Group   string   `mapstructure:"group"`
+	// ClientID is shown in the broker's logs and quotas.
+	ClientID string `mapstructure:"client_id"`
+	// InstanceID makes the member static (KIP-345): a restart within the
+	// session timeout takes its partitions back without a rebalance. Each
+	// worker needs one of its own. Empty is dynamic.
+	InstanceID string `mapstructure:"instance_id"`
+	// Balancer is cooperative-sticky, sticky, range or roundrobin. All members
+	// of a group need a common one.
+	Balancer string `mapstructure:"balancer"`
+	// NextGen uses the consumer protocol of KIP-848 (Kafka 4.0 or newer; best
+	// from 4.3): the broker assigns partitions, and its settings replace
+	// SessionTimeout and Heartbeat.
+	NextGen bool `mapstructure:"next_gen"`
+	// SessionTimeout is how long the broker waits for a heartbeat before it
+	// gives the member's partitions away.
+	SessionTimeout time.Duration `mapstructure:"session_timeout"`
+	Heartbeat      time.Duration `mapstructure:"heartbeat"`
+	// RebalanceTimeout is how long a member may take to let go of partitions.
+	// Half of it is for the batches in flight, the rest for the commit and for
+	// joining again.
+	RebalanceTimeout time.Duration `mapstructure:"rebalance_timeout"`
+	// FetchMaxBytes bounds one fetch response of one broker, compressed. The
+	// client holds one a broker beside the buffer.
+	FetchMaxBytes int32 `mapstructure:"fetch_max_bytes"`
+	// FetchMaxWait is how long a broker may hold a fetch open for new records.
+	FetchMaxWait time.Duration `mapstructure:"fetch_max_wait"`
+	// DecompressMaxBytes bounds one record batch once decompressed. A batch of
+	// a megabyte can unfold to a gigabyte; one over the bound is an error.
+	DecompressMaxBytes int `mapstructure:"decompress_max_bytes"`
+	// Isolation is read_committed or read_uncommitted.
+	Isolation string `mapstructure:"isolation"`
+	// Start is where a partition begins that its group has never committed:
+	// earliest, latest, or a time (RFC 3339).
+	Start string `mapstructure:"start"`
+	// StopAtEnd makes the source finite: Next returns io.EOF when every record
+	// that was there when the source was made has been handed out, or was
+	// committed by another member of the group.
+	StopAtEnd bool  `mapstructure:"stop_at_end"`
+	Batch     Batch `mapstructure:"batch"`
+	// BufferBytes is the budget of bytes (keys, values and headers, as read)
+	// that wait or are in flight. One poll may overshoot it.
+	BufferBytes int64 `mapstructure:"buffer_bytes"`
+	// DeadLetterTopic is "<first topic>.dead-letters" when empty.
+	DeadLetterTopic string `mapstructure:"dead_letter_topic"`
+	// DeadLetterMaxBytes is the largest dead letter to send whole; match it
+	// with the topic's max.message.bytes.
+	DeadLetterMaxBytes int32        `mapstructure:"dead_letter_max_bytes"`
+	CreateTopics       CreateTopics `mapstructure:"create_topics"`
+	SASL               SASL         `mapstructure:"sasl"`
+	TLS                TLS          `mapstructure:"tls"`
+
+	// options are appended to the client's; for the tests of this package.
+	options []kgo.Opt
+}
+
+// Batch closes a micro-batch at whichever bound is reached first. Only a
+// single record may exceed one.
+type Batch struct {
+	// Tokens bounds the texts to encode, by the model's own count.
+	Tokens int `mapstructure:"tokens"`
+	// Events bounds events; a record without any counts as one.
+	Events int `mapstructure:"events"`
+	// Bytes bounds keys, values and headers.
+	Bytes int64 `mapstructure:"bytes"`
+	// Linger is the longest that a record waits for others to join it.
+	Linger time.Duration `mapstructure:"linger"`
+}
+
+// CreateTopics lets the worker create what is missing.
+type CreateTopics struct {
+	Enabled     bool  `mapstructure:"enabled"`
+	Partitions  int32 `mapstructure:"partitions"`
+	Replication int16 `mapstructure:"replication"`
+}
+
+// SASL is off without a mechanism.
+type SASL struct {
+	// Mechanism is plain, scram-sha-256, scram-sha-512 or empty.
+	Mechanism string       `mapstructure:"mechanism"`
+	Username  string       `mapstructure:"username"`
+	Password  chunk.Secret `mapstructure:"password"`
+}
+
+// TLS is off unless enabled. Certificates are PEM files.
+type TLS struct {
+	Enabled bool `mapstructure:"enabled"`
+	// CAFile replaces the system's certificate authorities.
+	CAFile string `mapstructure:"ca_file"`
+	// CertFile and KeyFile are the client's own, for mutual TLS.
+	CertFile string `mapstructure:"cert_file"`
+	KeyFile  string `mapstructure:"key_file"`
+	// ServerName is expected in the brokers' certificates instead of the name
+	// that was dialled.
+	ServerName string `mapstructure:"server_name"`
+	// InsecureSkipVerify accepts any certificate. It is refused unless every
+	// broker is on a loopback address.
+	InsecureSkipVerify bool `mapstructure:"insecure_skip_verify"`
+}
+
+// DefaultConfig lacks Topics and Group.
+func DefaultConfig() Config {
+	return Config{
+		Brokers:            []string{"localhost:9092"},
+		ClientID:           "chunktide",
+		Balancer:           "cooperative-sticky",
+		SessionTimeout:     45 * time.Second,
+		Heartbeat:          3 * time.Second,
+		RebalanceTimeout:   60 * time.Second,
+		FetchMaxBytes:      16 << 20,
+		FetchMaxWait:       5 * time.Second,
+		DecompressMaxBytes: 64 << 20,
+		Isolation:          "read_committed",
+		Start:              "earliest",
+		Batch:              Batch{Tokens: 16384, Events: 256, Bytes: 4 << 20, Linger: 50 * time.Millisecond},
+		BufferBytes:        64 << 20,
+		DeadLetterMaxBytes: 1048588, // Kafka's own default of message.max.bytes
+		CreateTopics:       CreateTopics{Partitions: 12, Replication: 3},
+	}
+}
+
+// DeadLetters is the name of the dead-letter topic.
+func (c Config) DeadLetters() string {
+	switch {
+	case c.DeadLetterTopic != "":
+		return c.DeadLetterTopic
+	case len(c.Topics) > 0:
+		return c.Topics[0] + ".dead-letters"
+	default:
+		return ""
+	}
+}
+
+// Validate reports every setting that cannot work.
+func (c Config) Validate() error {
+	var p problems
+	c.validateNames(&p)
+	c.validateGroup(&p)
+	c.validateBounds(&p)
+	c.validateSecurity(&p)
+	return errors.Join(p...)
+}
+
+type problems []error
+
+func (p *problems) unless(ok bool, format string, args ...any) {
+	if !ok {
+		*p = append(*p, fmt.Errorf(format, args...))
+	}
+}
+
+func (c Config) validateNames(p *problems) {
+	p.unless(len(c.Brokers) > 0, "brokers: give at least one host:port")
+	for _, b := range c.Brokers {
+		_, port, err := net.SplitHostPort(b)
+		p.unless(err == nil && port != "", "brokers: %q is not host:port", b)
+	}
+	p.unless(len(c.Topics) > 0, "topics: give at least one")
+	p.unless(!slices.Contains(c.Topics, ""), "topics: a name is empty")
+	p.unless(!slices.Contains(c.Topics, c.DeadLetters()),
+		"dead_letter_topic: %q is read as well: each dead letter would be rejected again, for ever", c.DeadLetters())
+}
+
+func (c Config) validateGroup(p *problems) {
+	p.unless(c.Group != "", "group: name the consumer group; workers that share the work share the name")
+	_, known := balancers[c.Balancer]
+	p.unless(known, "balancer: %q is none of cooperative-sticky, sticky, range, roundrobin", c.Balancer)
+	p.unless(!c.NextGen || c.Balancer != "roundrobin", "balancer: next_gen has no roundrobin; use cooperative-sticky or range")
+	p.unless(c.SessionTimeout > 0, "session_timeout: must be positive")
+	p.unless(c.Heartbeat > 0 && (c.SessionTimeout <= 0 || c.Heartbeat <= c.SessionTimeout/3), "heartbeat: must be positive and at most a third of session_timeout")
+	p.unless(c.RebalanceTimeout > 0, "rebalance_timeout: must be positive")
+	p.unless(c.Isolation == "read_committed" || c.Isolation == "read_uncommitted",
+		"isolation: %q is neither read_committed nor read_uncommitted", c.Isolation)
+	_, err := c.start()
+	p.unless(err == nil, "start: %q is none of earliest, latest, or a time like 2006-01-02T15:04:05Z", c.Start)
+}
+
+func (c Config) validateBounds(p *problems) {
+	p.unless(c.FetchMaxBytes > 0, "fetch_max_bytes: must be positive")
+	p.unless(c.FetchMaxWait >= 10*time.Millisecond, "fetch_max_wait: must be at least 10ms")
+	p.unless(c.DecompressMaxBytes > 0, "decompress_max_bytes: must be positive")
+	p.unless(c.Batch.Tokens > 0, "batch.tokens: must be positive")
+	p.unless(c.Batch.Events > 0, "batch.events: must be positive")
+	p.unless(c.Batch.Bytes > 0, "batch.bytes: must be positive")
+	p.unless(c.Batch.Linger > 0, "batch.linger: must be positive")
+	p.unless(c.BufferBytes >= c.Batch.Bytes, "buffer_bytes: must be at least batch.bytes, else no batch fills")
+	p.unless(c.DeadLetterMaxBytes >= 1<<10, "dead_letter_max_bytes: must be at least 1024")
+	if c.CreateTopics.Enabled {
+		p.unless(c.CreateTopics.Partitions > 0, "create_topics.partitions: must be positive")
+		p.unless(c.CreateTopics.Replication > 0, "create_topics.replication: must be positive")
+	}
+}
+
+func (c Config) validateSecurity(p *problems) {
+	if c.SASL.Mechanism != "" {
+		_, known := mechanisms[c.SASL.Mechanism]
+		p.unless(known, "sasl.mechanism: %q is none of plain, scram-sha-256, scram-sha-512", c.SASL.Mechanism)
+		p.unless(c.SASL.Username != "", "sasl.username: is needed with sasl.mechanism")
+		p.unless(c.SASL.Password != "", "sasl.password: is needed with sasl.mechanism")
+	} else {
+		p.unless(c.SASL.Username == "" && c.SASL.Password == "", "sasl.mechanism: is needed with a username or password")
+	}
+	t := c.TLS
+	p.unless((t.CertFile == "") == (t.KeyFile == ""), "tls.cert_file, tls.key_file: give both or neither")
+	if !t.Enabled {
+		p.unless(t == TLS{}, "tls.enabled: is false, but other tls settings are given")
+		return
+	}
+	p.unless(!t.InsecureSkipVerify || c.loopback(),
+		"tls.insecure_skip_verify: is refused for brokers elsewhere than on this machine; give tls.ca_file instead")
+}
+
+// loopback reports whether every broker is on this machine.
+func (c Config) loopback() bool {
+	for _, b := range c.Brokers {
+		host, _, err := net.SplitHostPort(b)
+		if err != nil {
+			return false
+		}
+		if ip := net.ParseIP(host); !strings.EqualFold(host, "localhost") && (ip == nil || !ip.IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}

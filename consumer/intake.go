@@ -1,0 +1,234 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"chunktide/chunk"
+)
+
+// read moves records from the client into the former, one poll at a time,
+// while there is room. It is a goroutine of its own because a poll blocks
+// while a rebalance callback runs, and Next must not.
+func (s *Source) read() {
+	for s.room() {
+		if err := s.poll(); err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// room blocks until another poll is wanted: no batch stands ready to be cut
+// and the budget is not spent. It is false when the intake ends.
+//
+// Not polling is all the pausing there is: the client then holds one fetch a
+// broker (fetch_max_bytes each) and asks for no more. Its own
+// PauseFetchPartitions would throw away what it has fetched already, and fetch
+// it again.
+func (s *Source) room() bool {
+	for {
+		if s.intake.Err() != nil {
+			return false
+		}
+		s.mu.Lock()
+		ok := s.former.full == "" && s.former.bytes+s.inFlight <= s.cfg.BufferBytes
+		w := wakeup{changed: s.changed}
+		s.mu.Unlock()
+		if ok {
+			return true
+		}
+		if w.until(s.intake) != nil {
+			return false
+		}
+	}
+}
+
+// poll takes what the client has fetched, at most as many records as a batch
+// may hold events. Its error is fatal.
+func (s *Source) poll() error {
+	fetches := s.client.PollRecords(s.intake, s.cfg.Batch.Events)
+	items, err := s.bind(fetches)
+	// From here on the items know their assignments, so partitions may come
+	// and go while they are decoded.
+	s.client.AllowRebalance()
+	if err != nil {
+		return err
+	}
+	for i := range items {
+		if err := s.interpret(&items[i]); err != nil {
+			return err
+		}
+	}
+	s.accept(items)
+	return nil
+}
+
+// bind ties each record to the assignment it was read under.
+func (s *Source) bind(fetches kgo.Fetches) ([]item, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var items []item
+	var failed error
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if failed != nil {
+			return
+		}
+		id := topicPartition{f.Topic, f.Partition}
+		p := s.parts[id]
+		if f.Err != nil {
+			failed = s.fetchError(id, p, f.Err)
+			return
+		}
+		if len(f.Records) == 0 {
+			return
+		}
+		first, last := f.Records[0].Offset, f.Records[len(f.Records)-1].Offset
+		switch {
+		case p == nil:
+			failed = fmt.Errorf("topic %s partition %d: records of a partition that is not assigned; restart the worker", id.topic, id.partition)
+			return
+		case first < p.next:
+			failed = fmt.Errorf("topic %s partition %d: read offset %d after %d: the log was truncated or the topic made anew; %s",
+				id.topic, id.partition, first, p.next-1, s.resetAdvice(id))
+			return
+		}
+		p.readTo(first, last, f.HighWatermark)
+		s.metrics.lag(p)
+		for _, r := range s.finite.within(id, f.Records) {
+			items = append(items, item{part: p, record: r, bytes: size(r)})
+		}
+	})
+	s.reading = len(items) > 0
+	return items, failed
+}
+
+// size is what a record counts towards the bounds in bytes.
+func size(r *kgo.Record) int64 {
+	n := len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return int64(n)
+}
+
+// interpret decodes the item's record. Its error is fatal; a malformed record
+// is noted in the item.
+func (s *Source) interpret(it *item) error {
+	if it.record.Attrs.IsControl() {
+		return nil
+	}
+	events, err := s.decode(toRecord(it.record))
+	if err != nil {
+		if _, permanent := chunk.ReasonOf(err); !permanent {
+			r := it.record
+			return fmt.Errorf("decode topic %s partition %d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+		}
+		it.err = err
+		return nil
+	}
+	it.events = events
+	for i := range events {
+		if events[i].Text != "" {
+			it.tokens += s.tokens(events[i].Text)
+		}
+	}
+	return nil
+}
+
+func toRecord(r *kgo.Record) chunk.Record {
+	rec := chunk.Record{
+		Origin:    chunk.Origin{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset},
+		Timestamp: r.Timestamp,
+		Key:       r.Key,
+		Value:     r.Value,
+	}
+	for _, h := range r.Headers {
+		rec.Headers = append(rec.Headers, chunk.Header{Key: h.Key, Value: h.Value})
+	}
+	return rec
+}
+
+// accept queues decoded items, less those whose partition has gone since.
+func (s *Source) accept(items []item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, it := range items {
+		if !it.part.stopping && !it.part.gone {
+			it.at = now
+			s.former.add(it)
+		}
+	}
+	s.reading = false
+	s.metrics.buffered(s.former.bytes + s.inFlight)
+	s.notify()
+}
+
+// fetchError sorts what a poll reports: nil for what the client gets over by
+// itself, else a fatal error that says what to do.
+func (s *Source) fetchError(id topicPartition, p *partition, err error) error {
+	var loss *kgo.ErrDataLoss
+	var session *kgo.ErrGroupSession
+	var tooLarge *kgo.ErrDecompressTooLarge
+	where := fmt.Sprintf("topic %s partition %d", id.topic, id.partition)
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
+		return nil
+	case errors.As(err, &session):
+		return s.sessionError(session.Err)
+	case errors.As(err, &loss):
+		return fmt.Errorf("%w: the broker lost records, probably in an unclean leader election; publish what is missing again; %s",
+			err, s.resetAdvice(id))
+	case errors.As(err, &tooLarge):
+		return fmt.Errorf("%s: the record batch at offset %d unfolds to more than decompress_max_bytes (%d); "+
+			"raise it if the batch is meant, or move the group past it to offset %d", where, tooLarge.Offset, s.cfg.DecompressMaxBytes, tooLarge.NextOffset)
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		offset := "the group's offset"
+		if p != nil && p.next >= 0 {
+			offset = fmt.Sprintf("offset %d", p.next)
+		}
+		return fmt.Errorf("%s: %s is no longer in the log: records were deleted before they were read (by retention, "+
+			"or with the topic); publish what is missing again; %s: %w", where, offset, s.resetAdvice(id), err)
+	case errors.Is(err, kerr.UnknownTopicID):
+		return fmt.Errorf("%s: the topic was deleted and made anew while it was read; %s: %w", where, s.resetAdvice(id), err)
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("topic %s: grant READ and DESCRIBE on it to this client: %w", id.topic, err)
+	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err):
+		return nil
+	default:
+		return fmt.Errorf("fetch %s: %w", where, err)
+	}
+}
+
+func (s *Source) resetAdvice(id topicPartition) string {
+	return fmt.Sprintf("to go on without them, stop the group and reset it: kafka-consumer-groups.sh --group %s --topic %s:%d --reset-offsets --to-earliest --execute",
+		s.cfg.Group, id.topic, id.partition)
+}
+
+// sessionError sorts why the group turned this member away. What is not
+// listed the client answers by joining again.
+func (s *Source) sessionError(err error) error {
+	switch {
+	case errors.Is(err, kerr.GroupAuthorizationFailed):
+		return fmt.Errorf("group %s: grant READ on it to this client: %w", s.cfg.Group, err)
+	case errors.Is(err, kerr.FencedInstanceID):
+		return fmt.Errorf("group %s: another worker joined with instance_id %q; give each one of its own: %w", s.cfg.Group, s.cfg.InstanceID, err)
+	case errors.Is(err, kerr.InconsistentGroupProtocol):
+		return fmt.Errorf("group %s: its members share no balancer with %q; use theirs, or stop them first: %w", s.cfg.Group, s.cfg.Balancer, err)
+	case errors.Is(err, kerr.InvalidSessionTimeout):
+		return fmt.Errorf("group %s: the broker does not allow a session_timeout of %s: %w", s.cfg.Group, s.cfg.SessionTimeout, err)
+	case errors.Is(err, kerr.GroupMaxSizeReached), errors.Is(err, kerr.UnsupportedAssignor),
+		errors.Is(err, kerr.InvalidGroupID), errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("join group %s: %w", s.cfg.Group, err)
+	}
+	if !errors.Is(err, context.Canceled) {
+		s.logger.Warn("the group session ended; joining again", "group", s.cfg.Group, "error", err)
+	}
+	return nil
+}

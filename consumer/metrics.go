@@ -1,0 +1,65 @@
+package consumer
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"chunktide/chunk"
+)
+
+type metrics struct {
+	lags       *prometheus.GaugeVec
+	bytes      prometheus.Gauge
+	commits    *prometheus.CounterVec
+	rebalances *prometheus.CounterVec
+	batches    *prometheus.CounterVec
+	letters    *prometheus.CounterVec
+	lettersCut prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counters := func(name, help, label string, values ...string) *prometheus.CounterVec {
+		v := f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+		for _, value := range values {
+			v.WithLabelValues(value)
+		}
+		return v
+	}
+	m := &metrics{
+		lags: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "chunktide_consumer_lag",
+			Help: "Offsets between what is durable in the index and the end of the log, for each assigned partition.",
+		}, []string{"topic", "partition"}),
+		bytes: f.NewGauge(prometheus.GaugeOpts{
+			Name: "chunktide_buffered_bytes", Help: "Bytes of records that wait or are in flight, out of buffer_bytes.",
+		}),
+		commits: counters("chunktide_commits_total", "Offset commits by what the broker answered.", "result", commitClasses[:]...),
+		rebalances: counters("chunktide_rebalances_total", "Changes of this worker's partitions.", "kind",
+			"assigned", "revoked", "lost"),
+		batches: counters("chunktide_batches_total", "Micro-batches by the bound that closed them.", "closed_by",
+			byTokens, byEvents, byBytes, byLinger, byEnd),
+		letters: counters("chunktide_dead_letters_total", "Records in the dead-letter topic, by reason.", "reason"),
+		lettersCut: f.NewCounter(prometheus.CounterOpts{
+			Name: "chunktide_dead_letters_cut_total", Help: "Dead letters that only point to their record, which was too large to copy.",
+		}),
+	}
+	for _, r := range chunk.Reasons() {
+		m.letters.WithLabelValues(string(r))
+	}
+	return m
+}
+
+func (m *metrics) closed(by string)          { m.batches.WithLabelValues(by).Inc() }
+func (m *metrics) committed(c commitClass)   { m.commits.WithLabelValues(commitClasses[c]).Inc() }
+func (m *metrics) deadLetter(r chunk.Reason) { m.letters.WithLabelValues(string(r)).Inc() }
+func (m *metrics) rebalanced(kind string)    { m.rebalances.WithLabelValues(kind).Inc() }
+func (m *metrics) buffered(bytes int64)      { m.bytes.Set(float64(bytes)) }
+func (m *metrics) forgetAll()                { m.lags.Reset() }
+func (m *metrics) forget(id topicPartition)  { m.lags.DeleteLabelValues(labels(id)...) }
+func (m *metrics) lag(p *partition) {
+	m.lags.WithLabelValues(labels(p.topicPartition)...).Set(float64(p.lag()))
+}
+func labels(id topicPartition) []string { return []string{id.topic, strconv.Itoa(int(id.partition))} }

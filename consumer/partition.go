@@ -1,0 +1,82 @@
+package consumer
+
+import "github.com/twmb/franz-go/pkg/kgo"
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// partition is one assignment of a partition to this member. A partition that
+// was taken away and comes back is a new one, so that an acknowledgement from
+// before can neither commit for it nor bring it back to life. The source's
+// mutex guards it.
+type partition struct {
+	topicPartition
+	// gone marks an assignment that has ended.
+	gone bool
+	// stopping ends the intake while the partition is being given back: what
+	// is in flight may still be acknowledged.
+	stopping bool
+	// first is where reading began, next the offset after the last record
+	// read, end the log's end as last seen; -1 while unknown.
+	first, next, end int64
+	// spans are the ranges handed out and not yet committable, oldest first.
+	spans []*span
+	// done is what may be committed, committed what the broker holds.
+	done, committed kgo.EpochOffset
+}
+
+// span is the records of one partition in one batch.
+type span struct {
+	last  kgo.EpochOffset // of its last record
+	acked bool
+}
+
+func newPartition(id topicPartition) *partition {
+	none := kgo.EpochOffset{Epoch: -1, Offset: -1}
+	return &partition{topicPartition: id, first: -1, next: -1, end: -1, done: none, committed: none}
+}
+
+// handOut registers records that leave in a batch. They follow all those
+// registered before.
+func (p *partition) handOut(last *kgo.Record) *span {
+	sp := &span{last: kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset}}
+	p.spans = append(p.spans, sp)
+	return sp
+}
+
+// advance moves done over the acknowledged spans at the front, and no further:
+// one behind a gap may be durable, but what is before it is not.
+func (p *partition) advance() {
+	n := 0
+	for n < len(p.spans) && p.spans[n].acked {
+		last := p.spans[n].last
+		p.done = kgo.EpochOffset{Epoch: last.Epoch, Offset: last.Offset + 1}
+		n++
+	}
+	p.spans = p.spans[n:]
+}
+
+// committable reports whether there is something to tell the broker.
+func (p *partition) committable() bool {
+	return !p.gone && p.done.Offset >= 0 && p.done != p.committed
+}
+
+// lag is how many offsets lie between the log's end and what is durable.
+func (p *partition) lag() int64 {
+	from := max(p.first, p.done.Offset)
+	if from < 0 {
+		return 0
+	}
+	return max(0, p.end-from)
+}
+
+// readTo notes that records up to last were read, the first of them at first.
+func (p *partition) readTo(first, last, end int64) {
+	if p.first < 0 {
+		p.first = first
+	}
+	p.next = last + 1
+	p.end = max(p.next, end)
+}

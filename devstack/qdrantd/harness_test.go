@@ -1,0 +1,126 @@
+package qdrantd
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	pb "github.com/qdrant/go-client/qdrant"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// serve starts a server and a client on it, over TCP.
+func serve(t testing.TB, opts Options) *pb.Client {
+	t.Helper()
+	s, err := Start(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return dial(t, s.Addr(), opts.APIKey)
+}
+
+func dial(t testing.TB, addr, key string) *pb.Client {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := pb.NewClient(&pb.Config{Host: host, Port: n, APIKey: key, PoolSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+const coll = "chunks"
+
+// named creates the collection with one named vector "text" of two dimensions.
+func named(t testing.TB, client *pb.Client) {
+	t.Helper()
+	create(t, client, coll, pb.NewVectorsConfigMap(map[string]*pb.VectorParams{"text": {Size: 2, Distance: pb.Distance_Dot}}))
+}
+
+func create(t testing.TB, client *pb.Client, name string, vectors *pb.VectorsConfig) {
+	t.Helper()
+	if err := client.CreateCollection(t.Context(), &pb.CreateCollection{CollectionName: name, VectorsConfig: vectors}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bare is a point of the collection without vectors.
+func bare(id uint64, payload map[string]any) *pb.PointStruct {
+	return &pb.PointStruct{Id: pb.NewIDNum(id), Payload: pb.NewValueMap(payload), Vectors: pb.NewVectorsMap(map[string]*pb.Vector{})}
+}
+
+func with(id uint64, payload map[string]any, vector ...float32) *pb.PointStruct {
+	p := bare(id, payload)
+	p.Vectors = pb.NewVectorsMap(map[string]*pb.Vector{"text": pb.NewVectorDense(vector)})
+	return p
+}
+
+func upsertAll(t testing.TB, client *pb.Client, points ...*pb.PointStruct) {
+	t.Helper()
+	result, err := client.Upsert(t.Context(), &pb.UpsertPoints{CollectionName: coll, Wait: pb.PtrOf(true), Points: points})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.GetStatus() != pb.UpdateStatus_Completed {
+		t.Fatalf("status %v, want Completed", result.GetStatus())
+	}
+}
+
+// one returns a stored point with everything, nil if there is none.
+func one(t testing.TB, client *pb.Client, id uint64) *pb.RetrievedPoint {
+	t.Helper()
+	points, err := client.Get(context.Background(), &pb.GetPoints{
+		CollectionName: coll, Ids: []*pb.PointId{pb.NewIDNum(id)}, WithPayload: pb.NewWithPayload(true), WithVectors: pb.NewWithVectors(true),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(points) == 0 {
+		return nil
+	}
+	return points[0]
+}
+
+func count(t testing.TB, client *pb.Client, f *pb.Filter) uint64 {
+	t.Helper()
+	n, err := client.Count(context.Background(), &pb.CountPoints{CollectionName: coll, Filter: f, Exact: pb.PtrOf(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// wantError checks the code and the end of the message.
+func wantError(t testing.TB, err error, code codes.Code, message string) {
+	t.Helper()
+	if status.Code(unwrapped(err)) != code || !strings.HasSuffix(err.Error(), message) {
+		t.Errorf("error %v, want %v: …%s", err, code, message)
+	}
+}
+
+// unwrapped takes off what the client wraps around the server's status.
+func unwrapped(err error) error {
+	for err != nil {
+		if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // looking for the layer itself
+			return err
+		}
+		inner, ok := err.(interface{ Unwrap() error }) //nolint:errorlint // as above
+		if !ok {
+			return err
+		}
+		err = inner.Unwrap()
+	}
+	return nil
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package realservers
+
+import "syscall"
+
+// diesWithParent does nothing: only Linux can tie a child's life to ours.
+// Elsewhere a test that is killed leaves its servers behind.
+func diesWithParent() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,42 @@
+package embedder
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestValidateDefault(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateNamesTheKey(t *testing.T) {
+	for key, change := range map[string]func(*Config){
+		"encoder":    func(c *Config) { c.Encoder = "word2vec" },
+		"model_name": func(c *Config) { c.ModelName = "a/b" },
+		"provider":   func(c *Config) { c.Provider = "rocm" },
+		"pooling":    func(c *Config) { c.Pooling = "max" },
+		"overflow":   func(c *Config) { c.Overflow = "wrap" },
+		"device_id":  func(c *Config) { c.DeviceID = -1 },
+		"max_tokens": func(c *Config) { c.MaxTokens = -1 },
+		"dimensions": func(c *Config) { c.Dimensions = 64; c.Normalize = false },
+		"threads":    func(c *Config) { c.Threads = -1 },
+		"run_tokens": func(c *Config) { c.RunTokens = -1 },
+	} {
+		c := DefaultConfig()
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), key+": ") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+func TestValidateReportsEverythingAtOnce(t *testing.T) {
+	err := Config{}.Validate()
+	for _, key := range []string{"encoder: ", "provider: ", "pooling: ", "overflow: "} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%q is missing in %v", key, err)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package embedder
+
+import (
+	"cmp"
+	"slices"
+)
+
+// text is a tokenized text of a call.
+type text struct {
+	index int // in the call
+	ids   []int64
+	total int // tokens before any cut
+}
+
+// run is what goes through the model at once: texts padded to one length.
+type run struct {
+	texts  []text
+	length int // padded
+}
+
+func (r run) padded() int { return len(r.texts) * r.length }
+
+// shapes are the limits of a run.
+type shapes struct {
+	budget  int // padded tokens, unless one text has more
+	texts   int
+	step    int // padded lengths are multiples of it, up to longest
+	longest int // the most tokens that a text has
+}
+
+// plan cuts texts into runs: longest first, so that neighbours are of like
+// length, and as many to a run as the limits allow; a text longer than the
+// budget goes alone. The texts are sorted in place.
+func plan(texts []text, limits shapes) []run {
+	slices.SortStableFunc(texts, func(a, b text) int { return cmp.Compare(len(b.ids), len(a.ids)) })
+	var runs []run
+	for len(texts) > 0 {
+		length := (len(texts[0].ids) + limits.step - 1) / limits.step * limits.step
+		length = min(length, limits.longest)
+		n := min(max(limits.budget/length, 1), limits.texts, len(texts))
+		runs = append(runs, run{texts: texts[:n], length: length})
+		texts = texts[n:]
+	}
+	return runs
+}

@@ -1,0 +1,327 @@
+package embedder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// signature is what a model takes and gives, by its own metadata.
+type signature struct {
+	inputs []string // in the model's order
+	output string
+	pooled bool // the output is [texts, hidden], else [texts, tokens, hidden]
+	hidden int
+}
+
+// The inputs that can be filled. Position ids count from 0.
+const (
+	inputIDs       = "input_ids"
+	inputMask      = "attention_mask"
+	inputTypes     = "token_type_ids"
+	inputPositions = "position_ids"
+)
+
+// understand reads a model's signature, or says what was found that does not
+// fit. Hidden is the size of a token's vector by config.json, for models that
+// do not say; 0: unknown.
+func understand(inputs, outputs []ort.InputOutputInfo, hidden int) (signature, error) {
+	var sig signature
+	refuse := func(why string) (signature, error) {
+		return signature{}, fmt.Errorf("model.onnx: %s: it has the inputs %s and the outputs %s", why, ports(inputs), ports(outputs))
+	}
+	for _, in := range inputs {
+		if !slices.Contains([]string{inputIDs, inputMask, inputTypes, inputPositions}, in.Name) {
+			return refuse("input " + in.Name + " is unknown (known are input_ids, attention_mask, token_type_ids, position_ids)")
+		}
+		if in.DataType != ort.TensorElementDataTypeInt64 || len(in.Dimensions) != 2 {
+			return refuse("input " + in.Name + " is not int64 [texts, tokens]")
+		}
+		if in.Dimensions[0] > 0 || in.Dimensions[1] > 0 {
+			return refuse("input " + in.Name + " has a fixed shape; export it with dynamic axes")
+		}
+		sig.inputs = append(sig.inputs, in.Name)
+	}
+	if !slices.Contains(sig.inputs, inputIDs) {
+		return refuse("there is no input input_ids")
+	}
+	out := pick(outputs, 3, "last_hidden_state", "token_embeddings")
+	if out == nil {
+		out = pick(outputs, 2, "sentence_embedding", "sentence_embeddings", "pooler_output")
+		sig.pooled = true
+	}
+	if out == nil {
+		return refuse("no output is a float32 last_hidden_state [texts, tokens, hidden] or sentence_embedding [texts, hidden] " +
+			"(a float16 model must end in a cast to float32)")
+	}
+	sig.output = out.Name
+	sig.hidden = int(out.Dimensions[len(out.Dimensions)-1])
+	if sig.hidden <= 0 {
+		sig.hidden = hidden
+	}
+	if sig.hidden <= 0 {
+		return refuse("neither it nor config.json (hidden_size) says how long a vector is")
+	}
+	return sig, nil
+}
+
+// pick returns the float32 output of so many dimensions that has the first of
+// the names, or else is the only one.
+func pick(outputs []ort.InputOutputInfo, dims int, names ...string) *ort.InputOutputInfo {
+	var fits []*ort.InputOutputInfo
+	for i, out := range outputs {
+		if out.OrtValueType == ort.ONNXTypeTensor && out.DataType == ort.TensorElementDataTypeFloat && len(out.Dimensions) == dims {
+			fits = append(fits, &outputs[i])
+		}
+	}
+	for _, name := range names {
+		for _, out := range fits {
+			if out.Name == name {
+				return out
+			}
+		}
+	}
+	if len(fits) == 1 {
+		return fits[0]
+	}
+	return nil
+}
+
+func ports(infos []ort.InputOutputInfo) string {
+	var parts []string
+	for _, i := range infos {
+		kind := strings.ToLower(strings.TrimPrefix(i.DataType.String(), "ONNX_TENSOR_ELEMENT_DATA_TYPE_"))
+		parts = append(parts, fmt.Sprintf("%s %s%v", i.Name, kind, []int64(i.Dimensions)))
+	}
+	if len(parts) == 0 {
+		return "(none)"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// session is a loaded model. Its run method may be called by several
+// goroutines at once; they share one copy of the weights.
+type session struct {
+	sig     signature
+	ort     *ort.DynamicAdvancedSession
+	buffers sync.Pool
+	// alive counts tensors made and not destroyed: C memory that no garbage
+	// collector frees.
+	alive atomic.Int64
+}
+
+// openSession loads the model at path on the provider of cfg. Engines is the
+// folder for TensorRT's; hidden is as for understand.
+func openSession(path, library string, cfg Config, limits shapes, engines string, hidden int) (*session, error) {
+	if err := onnxRuntime.load(library); err != nil {
+		return nil, err
+	}
+	inputs, outputs, err := describe(path)
+	if err != nil {
+		return nil, fmt.Errorf("model.onnx: %w", err)
+	}
+	s := &session{buffers: sync.Pool{New: func() any { return new(buffer) }}}
+	if s.sig, err = understand(inputs, outputs, hidden); err != nil {
+		return nil, err
+	}
+	options, err := sessionOptions(cfg, library, profile{shapes: limits, inputs: s.sig.inputs, cache: engines})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = options.Destroy() }()
+	s.ort, err = ort.NewDynamicAdvancedSession(path, s.sig.inputs, []string{s.sig.output}, options)
+	if err != nil {
+		if cfg.gpu() {
+			return nil, explainProvider(cfg.Provider, library, err)
+		}
+		return nil, fmt.Errorf("model.onnx: load: %w", err)
+	}
+	return s, nil
+}
+
+// describe reads the inputs and outputs of a model, unoptimized, since that
+// costs a third of the time and nothing runs here.
+func describe(path string) (in, out []ort.InputOutputInfo, err error) {
+	options, err := ort.NewSessionOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, options.Destroy()) }()
+	err = errors.Join(options.SetGraphOptimizationLevel(ort.GraphOptimizationLevelDisableAll),
+		options.SetIntraOpNumThreads(1), options.SetCpuMemArena(false))
+	if err != nil {
+		return nil, nil, err
+	}
+	return ort.GetInputOutputInfoWithOptions(path, options)
+}
+
+func sessionOptions(cfg Config, library string, p profile) (*ort.SessionOptions, error) {
+	o, err := ort.NewSessionOptions()
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		// Each run computes on the goroutine that calls it: as many goroutines
+		// as cores beat one run with as many threads, and no thread spins.
+		o.SetIntraOpNumThreads(1),
+		o.SetInterOpNumThreads(1),
+		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
+		o.AddSessionConfigEntry("session.inter_op.allow_spinning", "0"),
+		// The arena keeps the memory of the largest run for ever, and is no
+		// faster here.
+		o.SetCpuMemArena(false),
+		o.SetMemPattern(false),
+		o.SetLogSeverityLevel(ort.LoggingLevelFatal),
+	)
+	if err == nil && cfg.Provider == ProviderTensorRT {
+		err = os.MkdirAll(p.cache, 0o700)
+	}
+	if err == nil {
+		if err = appendProvider(o, cfg, p); err != nil {
+			err = explainProvider(cfg.Provider, library, err)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, o.Destroy())
+	}
+	return o, nil
+}
+
+// engineCache is where TensorRT keeps the engines it built for a model.
+func engineCache(model Digest) (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a folder for TensorRT's engines: %w", err)
+	}
+	return filepath.Join(dir, "chunktide", "tensorrt", fmt.Sprintf("%x", model[:6])), nil
+}
+
+func (s *session) close() error { return s.ort.Destroy() }
+
+// buffer is the memory of one run, used again by later ones.
+type buffer struct {
+	ids, mask, types, positions []int64
+	out                         []float32
+}
+
+func (b *buffer) fill(r run, padID int64, inputs []string) {
+	n := r.padded()
+	b.ids, b.mask = sized(b.ids, n), sized(b.mask, n)
+	b.types, b.positions = sized(b.types, n), sized(b.positions, n)
+	clear(b.types)
+	withPositions := slices.Contains(inputs, inputPositions)
+	for i, t := range r.texts {
+		row := i * r.length
+		copy(b.ids[row:], t.ids)
+		for j := range r.length {
+			mask := int64(1)
+			if j >= len(t.ids) {
+				mask, b.ids[row+j] = 0, padID
+			}
+			b.mask[row+j] = mask
+			if withPositions {
+				b.positions[row+j] = int64(j)
+			}
+		}
+	}
+}
+
+func (b *buffer) input(name string) []int64 {
+	switch name {
+	case inputIDs:
+		return b.ids
+	case inputMask:
+		return b.mask
+	case inputTypes:
+		return b.types
+	default:
+		return b.positions
+	}
+}
+
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// run puts r through the model and calls use with its output, which is valid
+// until use returns. Options carry the cancellation.
+func (s *session) run(r run, padID int64, options *ort.RunOptions, use func(out []float32)) (err error) {
+	b := s.buffers.Get().(*buffer)
+	defer s.buffers.Put(b)
+	b.fill(r, padID, s.sig.inputs)
+
+	// C keeps the addresses of these slices until the tensors are destroyed.
+	var pins runtime.Pinner
+	defer pins.Unpin()
+	var tensors []ort.Value
+	defer func() {
+		for _, t := range tensors {
+			err = errors.Join(err, t.Destroy())
+			s.alive.Add(-1)
+		}
+	}()
+
+	shape := ort.NewShape(int64(len(r.texts)), int64(r.length))
+	for _, name := range s.sig.inputs {
+		data := b.input(name)
+		pins.Pin(&data[0])
+		t, err := ort.NewTensor(shape, data)
+		if err != nil {
+			return err
+		}
+		s.alive.Add(1)
+		tensors = append(tensors, t)
+	}
+	if s.sig.pooled {
+		shape = ort.NewShape(int64(len(r.texts)), int64(s.sig.hidden))
+	} else {
+		shape = ort.NewShape(int64(len(r.texts)), int64(r.length), int64(s.sig.hidden))
+	}
+	b.out = sized(b.out, int(shape.FlattenedSize()))
+	pins.Pin(&b.out[0])
+	out, err := ort.NewTensor(shape, b.out)
+	if err != nil {
+		return err
+	}
+	s.alive.Add(1)
+	tensors = append(tensors, out)
+
+	last := len(tensors) - 1
+	if err := s.ort.RunWithOptions(tensors[:last], tensors[last:], options); err != nil {
+		return err
+	}
+	use(b.out)
+	return nil
+}
+
+// cancelable returns options that stop every run that uses them when ctx
+// ends, and the function that frees them.
+func cancelable(ctx context.Context) (*ort.RunOptions, func(), error) {
+	options, err := ort.NewRunOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	over := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(over)
+		_ = options.Terminate() // it fails on freed options only
+	})
+	return options, func() {
+		if !stop() {
+			<-over
+		}
+		_ = options.Destroy()
+	}, nil
+}
