@@ -294,6 +294,7 @@ func TestChurnLosesNothing(t *testing.T) {
 		"next-gen":           func(c *Config) { c.NextGen = true },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := churn(t, churnRecords, liveSource(false, adjust))
 			if n, _ := l.counts(); n != churnRecords {
 				t.Errorf("%d records were lost", churnRecords-n)

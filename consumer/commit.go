@@ -80,17 +80,30 @@ func (s *Source) awaitCommittable() bool {
 	}
 }
 
-// commitNow commits until nothing is committable or ctx ends.
+// commitNow commits until nothing is committable, or until most of ctx's time
+// has gone: the rest is for leaving the group.
 func (s *Source) commitNow(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*2/3)
+		defer cancel()
+	}
+	var refusal error // what the broker said last tells more than that time ran out
 	for {
 		err := s.commit(ctx, s.client)
-		var refused *commitError
-		if err == nil || ctx.Err() != nil || (errors.As(err, &refused) && refused.class != commitRetried) {
+		if err == nil {
+			return nil
+		}
+		if refusal == nil || ctx.Err() == nil {
+			refusal = err
+		}
+		var e *commitError
+		if errors.As(err, &e) && e.class != commitRetried {
 			return err
 		}
-		wait := wakeup{at: time.Now().Add(commitPauseMin)}
-		if wait.until(ctx) != nil {
-			return err
+		pause := wakeup{at: time.Now().Add(commitPauseMin)}
+		if pause.until(ctx) != nil {
+			return refusal
 		}
 	}
 }

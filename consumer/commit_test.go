@@ -149,6 +149,10 @@ func TestCloseTellsWhenItCouldNotCommit(t *testing.T) {
 	if err := s.Close(c); !errors.Is(err, kerr.UnknownServerError) {
 		t.Errorf("Close returned %v", err)
 	}
+	members, err := w.adm.DescribeGroups(ctx(t), group)
+	if err != nil || len(members[group].Members) != 0 {
+		t.Errorf("the group was not left: %v, %v", members[group].Members, err)
+	}
 }
 
 func TestSessionErrorsTellWhatToDo(t *testing.T) {

@@ -34,7 +34,12 @@ Settings come from a YAML file (--config), CHUNKTIDE_ environment variables and
 --set key=value, the later wins; configs/reference.yaml lists every key.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q; see chunktide help", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return errors.Join(cmd.Help(), usagef("name a command"))
 		},

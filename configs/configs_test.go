@@ -1,0 +1,132 @@
+package configs
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestNothingSetIsTheDefault(t *testing.T) {
+	cfg, err := Load("", nil, nil)
+	if err != nil || !reflect.DeepEqual(cfg, Default()) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, cfg, Default())
+	}
+}
+
+// The reference holds every key, with its default.
+func TestReferenceIsWhole(t *testing.T) {
+	cfg, err := Load("reference.yaml", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An empty list and none are one.
+	if len(cfg.Kafka.Topics) == 0 {
+		cfg.Kafka.Topics = nil
+	}
+	if !reflect.DeepEqual(cfg, Default()) {
+		t.Errorf("the reference differs from the defaults:\n got %+v\nwant %+v", cfg, Default())
+	}
+	data, err := os.ReadFile("reference.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(data, &tree); err != nil {
+		t.Fatal(err)
+	}
+	for key := range leavesOf(reflect.TypeFor[Config](), "") {
+		parent, name := parentOf(tree, key)
+		if _, ok := parent[name]; !ok {
+			t.Errorf("%s is missing in reference.yaml", key)
+		}
+	}
+}
+
+func TestLaterSourcesWin(t *testing.T) {
+	file := write(t, "kafka:\n  group: file\n  batch: {linger: 1s}\nqdrant: {index: file}\n")
+	cfg, err := Load(file, []string{"kafka.group=flag"}, []string{
+		"CHUNKTIDE_KAFKA_GROUP=env", "CHUNKTIDE_QDRANT_INDEX=env", "CHUNKTIDE_KAFKA_BROKERS=a:1,b:2",
+		"CHUNKTIDE_KAFKA_CREATE_TOPICS_ENABLED=true", "CHUNKTIDE_LOG_LEVEL=debug", "PATH=/bin", "CHUNKTIDE_TEST_REAL=0",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(cfg.Kafka.Group, cfg.Qdrant.Index, cfg.Kafka.Batch.Linger, cfg.Kafka.Brokers, cfg.Kafka.CreateTopics.Enabled, cfg.Log.Level)
+	if want := fmt.Sprint("flag", "env", time.Second, []string{"a:1", "b:2"}, true, slog.LevelDebug); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestMistakesAreErrors(t *testing.T) {
+	for name, tt := range map[string]struct {
+		file string
+		set  []string
+		env  []string
+		says string
+	}{
+		"unknown key in the file":   {file: "kafka: {grup: x}", says: "grup"},
+		"unknown key as a flag":     {set: []string{"kafka.grup=x"}, says: "grup"},
+		"unknown variable":          {env: []string{"CHUNKTIDE_KAFKA_GRUP=x"}, says: "CHUNKTIDE_KAFKA_GRUP"},
+		"no duration":               {file: "kafka: {session_timeout: soon}", says: "session_timeout"},
+		"no YAML":                   {file: "kafka: [", says: "YAML"},
+		"no key=value":              {set: []string{"x"}, says: "key=value"},
+		"secret twice":              {file: "qdrant: {api_key: a, api_key_file: b}", says: "qdrant.api_key_file"},
+		"secret file that is not":   {file: "qdrant: {api_key_file: /no/such/file}", says: "qdrant.api_key_file"},
+		"a file of no secret's key": {file: "kafka: {group_file: x}", says: "group_file"},
+	} {
+		path := ""
+		if tt.file != "" {
+			path = write(t, tt.file)
+		}
+		if _, err := Load(path, tt.set, tt.env); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, want it to name %s", name, err, tt.says)
+		}
+	}
+	if _, err := Load("no-such-file.yaml", nil, nil); err == nil {
+		t.Error("a missing file was read")
+	}
+}
+
+func TestSecretsComeFromFilesAndStayHidden(t *testing.T) {
+	const secret = "hunter2"
+	cfg, err := Load("", nil, []string{"CHUNKTIDE_QDRANT_API_KEY_FILE=" + write(t, secret+"\n"), "CHUNKTIDE_KAFKA_SASL_PASSWORD=" + secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Qdrant.APIKey.Reveal() != secret || cfg.Kafka.SASL.Password.Reveal() != secret {
+		t.Errorf("secrets were not read: %+v", cfg)
+	}
+	if printed := fmt.Sprintf("%+v %#v %v", cfg, cfg, cfg); strings.Contains(printed, secret) {
+		t.Error("a secret is printed")
+	}
+}
+
+func TestValidateChecksWhatIsAskedFor(t *testing.T) {
+	cfg := Default()
+	cfg.Qdrant.Index = "a/b"
+	if err := cfg.Validate(Embedder); err != nil {
+		t.Errorf("a section that was not asked for was checked: %v", err)
+	}
+	err := cfg.Validate(Worker()...)
+	for _, key := range []string{"kafka.topics", "kafka.group", "qdrant.index"} {
+		if err == nil || !strings.Contains(Problems(err), "  - "+key) {
+			t.Errorf("%s has no line of its own in:\n%s", key, Problems(err))
+		}
+	}
+}
