@@ -75,7 +75,7 @@ func TestFallbackVersions(t *testing.T) {
 	a, _ := FallbackVersion(at, 10)
 	b, _ := FallbackVersion(at, 11)
 	c, _ := FallbackVersion(at.Add(time.Millisecond), 0)
-	if !(a < b && b < c && c.Valid()) {
+	if a >= b || b >= c || !c.Valid() {
 		t.Errorf("%d, %d, %d do not rise", a, b, c)
 	}
 	if _, ok := FallbackVersion(time.Date(2039, 9, 7, 15, 47, 35, 0, time.UTC), 0); !ok {
@@ -110,7 +110,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	asJSON, _ := json.Marshal(holder)
 	for name, out := range map[string]string{
 		"%v": fmt.Sprintf("%v", holder), "%+v": fmt.Sprintf("%+v", holder), "%#v": fmt.Sprintf("%#v", holder),
-		"%s": fmt.Sprintf("%s", holder.Password), "%q": fmt.Sprintf("%q", holder.Password), "%x": fmt.Sprintf("%x", holder.Password),
+		"%s": fmt.Sprintf("%s", holder), "%q": fmt.Sprintf("%q", holder.Password), "%x": fmt.Sprintf("%x", holder.Password),
 		"json": string(asJSON), "slog": logged.String(),
 	} {
 		if strings.Contains(out, password) || strings.Contains(out, fmt.Sprintf("%x", password)) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -143,7 +142,7 @@ func (d *demo) close(ctx context.Context) error {
 
 // say tells the story: on standard output, unless that is kept for JSON.
 func (d *demo) say(format string, args ...any) {
-	var out io.Writer = d.app.io.out
+	out := d.app.io.out
 	if d.app.json() {
 		out = d.app.io.err
 	}

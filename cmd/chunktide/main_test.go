@@ -105,4 +105,3 @@ func TestEncodeAnswersLineByLine(t *testing.T) {
 		t.Errorf("exit %d, stdout %q, stderr %q; want it to name line 2", code, out, errs)
 	}
 }
-

@@ -33,7 +33,10 @@ func dial(t testing.TB, addr, key string) *pb.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := pb.NewClient(&pb.Config{Host: host, Port: n, APIKey: key, PoolSize: 1})
+	client, err := pb.NewClient(&pb.Config{Host: host, Port: n, APIKey: key, PoolSize: 1,
+		// A test binary does not know the version of its client.
+		SkipCompatibilityCheck: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
