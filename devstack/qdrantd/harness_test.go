@@ -3,6 +3,7 @@ package qdrantd
 import (
 	"context"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,15 +13,45 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// serve starts a server and a client on it, over TCP.
+// realServer names a real Qdrant, host:port, that the tests run against instead
+// of the embedded one: whatever differs is a bug of the embedded one. It must
+// hold no collections, so that no test can destroy any.
+const realServer = "CHUNKTIDE_TEST_QDRANT_EMPTY"
+
+// serve returns a client of a fresh server, over TCP.
 func serve(t testing.TB, opts Options) *pb.Client {
 	t.Helper()
+	if addr := os.Getenv(realServer); addr != "" && opts.Interceptor == nil && opts.APIKey == "" {
+		return fresh(t, addr)
+	}
 	s, err := Start(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
 	return dial(t, s.Addr(), opts.APIKey)
+}
+
+// fresh is a client of a real server, which is empty before the test and after.
+func fresh(t testing.TB, addr string) *pb.Client {
+	t.Helper()
+	client := dial(t, addr, "")
+	names, err := client.ListCollections(t.Context())
+	if err != nil || len(names) > 0 {
+		t.Fatalf("%s=%s: want an empty server, it has %v (%v)", realServer, addr, names, err)
+	}
+	t.Cleanup(func() {
+		names, err := client.ListCollections(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, name := range names {
+			if err := client.DeleteCollection(context.Background(), name); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return client
 }
 
 func dial(t testing.TB, addr, key string) *pb.Client {
@@ -108,22 +139,7 @@ func count(t testing.TB, client *pb.Client, f *pb.Filter) uint64 {
 // wantError checks the code and the end of the message.
 func wantError(t testing.TB, err error, code codes.Code, message string) {
 	t.Helper()
-	if status.Code(unwrapped(err)) != code || !strings.HasSuffix(err.Error(), message) {
+	if status.Code(err) != code || !strings.HasSuffix(err.Error(), message) {
 		t.Errorf("error %v, want %v: …%s", err, code, message)
 	}
-}
-
-// unwrapped takes off what the client wraps around the server's status.
-func unwrapped(err error) error {
-	for err != nil {
-		if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // looking for the layer itself
-			return err
-		}
-		inner, ok := err.(interface{ Unwrap() error }) //nolint:errorlint // as above
-		if !ok {
-			return err
-		}
-		err = inner.Unwrap()
-	}
-	return nil
 }

@@ -57,7 +57,7 @@ func noneOf[T comparable](unwanted []T) func(any) bool {
 	set := asSet(unwanted)
 	return func(value any) bool {
 		v, ok := value.(T)
-		return value != nil && !(ok && set[v])
+		return value != nil && (!ok || !set[v])
 	}
 }
 

@@ -62,14 +62,14 @@ func (s payloadSelector) prune(at []step, value any) any {
 	case map[string]any:
 		kept := make(map[string]any, len(v))
 		for name, inner := range v {
-			here := append(at[:len(at):len(at)], step{kind: key, key: name})
+			here := below(at, step{kind: key, key: name})
 			if s.keeps(here) {
 				kept[name] = s.prune(here, inner)
 			}
 		}
 		return kept
 	case []any:
-		here := append(at[:len(at):len(at)], step{kind: everyElement})
+		here := below(at, step{kind: everyElement})
 		kept := []any{}
 		for _, inner := range v {
 			if s.keeps(here) {
@@ -81,6 +81,9 @@ func (s payloadSelector) prune(at []step, value any) any {
 		return value
 	}
 }
+
+// below is a copy of the path with one more step.
+func below(at []step, next step) []step { return append(slices.Clone(at), next) }
 
 // keeps says whether to go on at a path: for an included one, above it or below
 // it; for an excluded one, everywhere but below it.

@@ -63,7 +63,7 @@ func TestInterceptorInjectsFaults(t *testing.T) {
 	}{{"before", codes.Unavailable, false}, {"after", codes.DeadlineExceeded, true}, {"", codes.OK, true}} {
 		fault = c.fault
 		_, err := client.Upsert(t.Context(), &pb.UpsertPoints{CollectionName: coll, Wait: pb.PtrOf(true), Points: []*pb.PointStruct{bare(uint64(id), nil)}})
-		if status.Code(unwrapped(err)) != c.code {
+		if status.Code(err) != c.code {
 			t.Errorf("fault %q: %v", c.fault, err)
 		}
 		if applied := one(t, client, uint64(id)) != nil; applied != c.applied {
@@ -80,7 +80,7 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 		t.Errorf("snapshots: %v", err)
 	}
 	_, err = client.Query(t.Context(), &pb.QueryPoints{CollectionName: coll, Query: pb.NewQueryFusion(pb.Fusion_RRF)})
-	if status.Code(unwrapped(err)) != codes.Unimplemented {
+	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("fusion: %v", err)
 	}
 }

@@ -44,7 +44,7 @@ type best struct {
 func (b *best) Len() int           { return len(b.hits) }
 func (b *best) Less(i, j int) bool { return compareHits(b.hits[i], b.hits[j]) > 0 }
 func (b *best) Swap(i, j int)      { b.hits[i], b.hits[j] = b.hits[j], b.hits[i] }
-func (b *best) Push(x any)         { b.hits = append(b.hits, x.(hit)) } //nolint:errcheck,forcetypeassert // only add pushes
+func (b *best) Push(x any)         { b.hits = append(b.hits, x.(hit)) }
 func (b *best) Pop() any {
 	last := len(b.hits) - 1
 	h := b.hits[last]

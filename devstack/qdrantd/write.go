@@ -31,7 +31,7 @@ func (s *pointsService) write(ctx context.Context, name string, wait bool, op op
 	if err != nil {
 		return nil, err
 	}
-	version, err, applied := c.write(op)
+	version, applied, err := c.write(op)
 	switch {
 	case err != nil && (wait || !applied):
 		return nil, err
@@ -47,15 +47,15 @@ func (s *pointsService) write(ctx context.Context, name string, wait bool, op op
 
 // write says by applied whether the operation was taken in, even if it failed
 // then.
-func (c *collection) write(op operation) (version uint64, err error, applied bool) { //nolint:revive,staticcheck // the error is not the outcome here
+func (c *collection) write(op operation) (version uint64, applied bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := op.bind(c); err != nil {
-		return 0, err, false
+		return 0, false, err
 	}
 	version = c.operations
 	c.operations++
-	return version, op.apply(c, version), true
+	return version, true, op.apply(c, version)
 }
 
 // answer is write for a request of one operation.
@@ -152,7 +152,7 @@ func readOperation(given *pb.PointsUpdateOperation) (operation, error) {
 	case *pb.PointsUpdateOperation_DeletePoints_:
 		return readDelete(op.DeletePoints.GetPoints())
 	case *pb.PointsUpdateOperation_DeleteDeprecated:
-		return readDelete(op.DeleteDeprecated)
+		return readDelete(op.DeleteDeprecated) //nolint:staticcheck // old clients send it
 	case *pb.PointsUpdateOperation_UpdateVectors_:
 		return readUpdateVectors(op.UpdateVectors.GetPoints(), op.UpdateVectors.GetUpdateFilter())
 	case *pb.PointsUpdateOperation_DeleteVectors_:
@@ -166,7 +166,7 @@ func readOperation(given *pb.PointsUpdateOperation) (operation, error) {
 	case *pb.PointsUpdateOperation_ClearPayload_:
 		return readClearPayload(op.ClearPayload.GetPoints())
 	case *pb.PointsUpdateOperation_ClearPayloadDeprecated:
-		return readClearPayload(op.ClearPayloadDeprecated)
+		return readClearPayload(op.ClearPayloadDeprecated) //nolint:staticcheck // old clients send it
 	default:
 		return nil, invalid("Operation is missing")
 	}
