@@ -75,8 +75,14 @@ func startWorker(t *testing.T, settings []string) *process {
 // Two workers on real Kafka and real Redis share a topic; one is killed in
 // the middle of a batch. The index must equal the fold of the log.
 func TestAKilledWorkerLosesNothing(t *testing.T) {
-	kafka := realservers.RunKafka(t, realservers.KafkaOptions{})
-	redis := realservers.RunRedis(t, realservers.RedisOptions{})
+	kafkaAddr, redisURL := os.Getenv("CHUNKTIDE_TEST_KAFKA"), os.Getenv("CHUNKTIDE_TEST_REDIS")
+	if kafkaAddr == "" {
+		kafkaAddr = realservers.RunKafka(t, realservers.KafkaOptions{}).Addr
+	}
+	if redisURL == "" {
+		redisURL = realservers.RunRedis(t, realservers.RedisOptions{}).URL()
+	}
+	name := fmt.Sprintf("e2e-%d-%d", os.Getpid(), time.Now().UnixNano())
 	g := &gate{waiting: make(chan struct{}, 100), opened: make(chan struct{})}
 	qdrantAddr := os.Getenv("CHUNKTIDE_TEST_QDRANT")
 	if qdrantAddr == "" {
@@ -90,10 +96,10 @@ func TestAKilledWorkerLosesNothing(t *testing.T) {
 		close(g.opened) // a real server cannot be held; it is killed in mid-stream
 	}
 	settings := []string{
-		"kafka.brokers=" + kafka.Addr, "kafka.topics=chunks", "kafka.group=e2e", "kafka.session_timeout=3s", "kafka.heartbeat=500ms",
+		"kafka.brokers=" + kafkaAddr, "kafka.topics=" + name, "kafka.group=" + name, "kafka.session_timeout=6s", "kafka.heartbeat=500ms",
 		"kafka.create_topics.enabled=true", "kafka.create_topics.replication=1", "kafka.create_topics.partitions=6",
-		"kafka.batch.events=40", "embedder.encoder=bow", "cache.url=" + redis.URL(),
-		"qdrant.address=" + qdrantAddr, fmt.Sprintf("qdrant.index=e2e-%d", os.Getpid()), "admin.address=",
+		"kafka.batch.events=40", "embedder.encoder=bow", "cache.url=" + redisURL, "cache.prefix=" + name,
+		"qdrant.address=" + qdrantAddr, "qdrant.index=" + name, "admin.address=",
 	}
 	cfg, err := configs.Load("", settings, nil)
 	if err != nil {
@@ -166,7 +172,7 @@ func (h *history) publish(t *testing.T, settings []string, cfg configs.Config) {
 	}
 	client := newClient(t, cfg)
 	for i := range h.malformed {
-		r := &kgo.Record{Topic: "chunks", Key: []byte{byte(i)}, Value: []byte(`{"op":"frobnicate"}`)}
+		r := &kgo.Record{Topic: cfg.Kafka.Topics[0], Key: []byte{byte(i)}, Value: []byte(`{"op":"frobnicate"}`)}
 		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
 			t.Fatal(err)
 		}

@@ -38,16 +38,12 @@ had not acknowledged is read again by the next: let your supervisor restart it.`
 func runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	encoder, err := embedder.New(cfg.Embedder, logger, reg)
+	encoder, err := newEncoder(cfg, logger, reg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, encoder.Close()) }()
 	model := encoder.Recipe().ModelVersion()
-	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
-		Name: "chunktide_build_info", Help: "Always 1; the labels say what runs.",
-	}, []string{"version", "model_version"}).WithLabelValues(version, model).Set(1)
-
 	w, err := newWorker(ctx, cfg, encoder, nil, logger, reg)
 	if err != nil {
 		return err
@@ -70,6 +66,18 @@ func runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (er
 	}
 	logger.Info("worker stopped: everything it had read is durable or left to the next")
 	return nil
+}
+
+// newEncoder loads the model, and says on the metrics what runs.
+func newEncoder(cfg configs.Config, logger *slog.Logger, reg prometheus.Registerer) (embedder.Encoder, error) {
+	encoder, err := embedder.New(cfg.Embedder, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
+		Name: "chunktide_build_info", Help: "Always 1; the labels say what runs.",
+	}, []string{"version", "model_version"}).WithLabelValues(version, encoder.Recipe().ModelVersion()).Set(1)
+	return encoder, nil
 }
 
 // ready tells why the worker could not make an event searchable right now.

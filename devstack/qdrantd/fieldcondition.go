@@ -46,7 +46,7 @@ func (c *collection) compileField(given *pb.FieldCondition) (condition, error) {
 		f.tests = append(f.tests, test)
 	}
 	if len(f.tests) == 0 && f.valuesCount == nil && f.isEmpty == nil && f.isNull == nil {
-		return nil, validation(rule{"match", "At least one field condition must be specified"})
+		return nil, validation(rule{"match", "Validation error: At least one field condition must be specified [{}]"})
 	}
 	return f, nil
 }

@@ -24,6 +24,11 @@ func serve(t testing.TB, opts Options) *pb.Client {
 	if addr := os.Getenv(realServer); addr != "" && opts.Interceptor == nil && opts.APIKey == "" {
 		return fresh(t, addr)
 	}
+	return embedded(t, opts)
+}
+
+func embedded(t testing.TB, opts Options) *pb.Client {
+	t.Helper()
 	s, err := Start(opts)
 	if err != nil {
 		t.Fatal(err)

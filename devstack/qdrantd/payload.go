@@ -12,7 +12,9 @@ import (
 // map[string]any. Like points, payloads are immutable once they are stored;
 // the functions below share what they do not change.
 
-// readPayload converts what came; an empty payload is nil.
+// readPayload converts what came; an empty payload is nil. A stored point with a
+// nil payload never had one, or lost all of it at once; one with an empty map
+// lost it key by key. Clients cannot tell them apart, but the next merge can.
 func readPayload(fields map[string]*pb.Value) (map[string]any, error) {
 	if len(fields) == 0 {
 		return nil, nil
@@ -52,13 +54,17 @@ func readValue(value *pb.Value) (any, error) {
 		return list, nil
 	case *pb.Value_StructValue:
 		fields, err := readPayload(v.StructValue.GetFields())
-		if fields == nil {
-			fields = map[string]any{}
-		}
-		return fields, err
+		return orEmpty(fields), err
 	default:
 		return nil, nil
 	}
+}
+
+func orEmpty(payload map[string]any) map[string]any {
+	if payload == nil {
+		return map[string]any{}
+	}
+	return payload
 }
 
 func protoPayload(payload map[string]any) map[string]*pb.Value {

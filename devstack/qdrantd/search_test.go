@@ -28,15 +28,15 @@ func TestDistances(t *testing.T) {
 		threshold float32
 		above     string
 	}{
-		{pb.Distance_Cosine, "1:1 3:0.707 2:0 ", 0.5, "1:1 3:0.707 "},
-		{pb.Distance_Dot, "1:2 3:1 2:0 ", 1, "1:2 "},
-		{pb.Distance_Euclid, "1:1 3:1 2:1.41 ", 1.2, "1:1 3:1 "},
-		{pb.Distance_Manhattan, "1:1 3:1 2:2 ", 1, ""},
+		{pb.Distance_Cosine, "1:1 3:0.894 2:0 ", 0.5, "1:1 3:0.894 "},
+		{pb.Distance_Dot, "3:4 1:2 2:0 ", 2, "3:4 "},
+		{pb.Distance_Euclid, "1:1 2:1.41 3:3.61 ", 1.2, "1:1 "},
+		{pb.Distance_Manhattan, "1:1 2:2 3:5 ", 1, ""},
 	} {
 		name := c.distance.String()
 		create(t, client, name, dense(2, c.distance))
 		_, err := client.Upsert(t.Context(), &pb.UpsertPoints{CollectionName: name, Wait: wait, Points: []*pb.PointStruct{
-			{Id: pb.NewIDNum(2), Vectors: pb.NewVectors(0, 1)}, {Id: pb.NewIDNum(1), Vectors: pb.NewVectors(2, 0)}, {Id: pb.NewIDNum(3), Vectors: pb.NewVectors(1, 1)},
+			{Id: pb.NewIDNum(2), Vectors: pb.NewVectors(0, 1)}, {Id: pb.NewIDNum(1), Vectors: pb.NewVectors(2, 0)}, {Id: pb.NewIDNum(3), Vectors: pb.NewVectors(4, 2)},
 		}})
 		if err != nil {
 			t.Fatal(err)

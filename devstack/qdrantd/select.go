@@ -104,10 +104,13 @@ func readSetPayload(given *pb.PointsSelector, fields map[string]*pb.Value, at *s
 	}
 	s, err := readSelection(given, "points_selector is expected")
 	return &change{selection: s, edit: func(p *point) {
-		if at == nil {
-			p.payload = merged(p.payload, payload)
-		} else {
+		switch {
+		case at != nil:
 			p.payload = mergedAt(p.payload, where, payload)
+		case p.payload == nil: // the nulls stay, as in the real server
+			p.payload = orEmpty(payload)
+		default:
+			p.payload = merged(p.payload, payload)
 		}
 	}}, err
 }
@@ -118,7 +121,7 @@ func readOverwritePayload(given *pb.PointsSelector, fields map[string]*pb.Value)
 		return nil, err
 	}
 	s, err := readSelection(given, "points_selector is expected")
-	return &change{selection: s, edit: func(p *point) { p.payload = payload }}, err
+	return &change{selection: s, edit: func(p *point) { p.payload = orEmpty(payload) }}, err
 }
 
 func readDeletePayload(given *pb.PointsSelector, keys []string) (operation, error) {

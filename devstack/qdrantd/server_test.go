@@ -73,7 +73,7 @@ func TestInterceptorInjectsFaults(t *testing.T) {
 }
 
 func TestWhatIsMissingSaysSo(t *testing.T) {
-	client := serve(t, Options{})
+	client := embedded(t, Options{})
 	named(t, client)
 	_, err := client.GetSnapshotsClient().List(t.Context(), &pb.ListSnapshotsRequest{CollectionName: coll})
 	if status.Code(err) != codes.Unimplemented {
@@ -83,6 +83,8 @@ func TestWhatIsMissingSaysSo(t *testing.T) {
 	if status.Code(err) != codes.Unimplemented {
 		t.Errorf("fusion: %v", err)
 	}
+	_, err = client.Count(t.Context(), &pb.CountPoints{CollectionName: coll, Filter: must(pb.NewGeoRadius("a", 1, 1, 1))})
+	wantError(t, err, codes.Unimplemented, "use a real one")
 }
 
 func TestStartOnATakenAddress(t *testing.T) {

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"chunktide/configs"
+	"chunktide/devstack"
+)
+
+// stack is the embedded servers with settings that point to them.
+func stack(t *testing.T) (settings []string) {
+	t.Helper()
+	s, err := devstack.Start(t.Context(), devstack.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return []string{
+		"kafka.brokers=" + strings.Join(s.KafkaBrokers, ","), "kafka.topics=chunks", "kafka.group=g",
+		"kafka.create_topics.enabled=true", "kafka.create_topics.replication=1", "kafka.create_topics.partitions=2",
+		"embedder.encoder=bow", "cache.url=" + s.RedisURL, "qdrant.address=" + s.QdrantAddr, "admin.address=127.0.0.1:0",
+	}
+}
+
+func withSettings(settings []string, args ...string) []string {
+	for _, s := range settings {
+		args = append(args, "--set", s)
+	}
+	return args
+}
+
+// The life of a chunk by the command line alone: published, worked on, found.
+func TestPublishRunSearch(t *testing.T) {
+	settings := stack(t)
+	events := `{"op":"upsert","source":"docs","document_id":"handbook","chunk_id":"a","text":"apples and pears","version":1}
+{"op":"upsert","source":"docs","document_id":"handbook","chunk_id":"b","text":"bolts and nuts","version":1}
+{"op":"upsert","source":"docs","document_id":"handbook","chunk_id":"b","text":"nuts without bolts","version":2}
+`
+	code, out, errs := command(t, events, withSettings(settings, "publish", "-o", "json")...)
+	if code != exitDone || !strings.Contains(out, `"events": 3`) {
+		t.Fatalf("publish: exit %d, %s %s", code, out, errs)
+	}
+	// A worker that reads to the end and stops.
+	if code, _, errs = command(t, "", withSettings(append(settings, "kafka.stop_at_end=true"), "run")...); code != exitDone {
+		t.Fatalf("run: exit %d, %s", code, errs)
+	}
+	code, out, errs = command(t, "", withSettings(settings, "search", "-o", "json", "-n", "1", "nuts without bolts")...)
+	var hits []struct {
+		Score                 float64
+		Document_id, Chunk_id string //nolint:revive // the names of the output
+		Text                  string
+		Version               int
+		Model_version         string //nolint:revive // as above
+	}
+	if err := json.Unmarshal([]byte(out), &hits); err != nil || code != exitDone {
+		t.Fatalf("search: exit %d, %v in %s; %s", code, err, out, errs)
+	}
+	if len(hits) != 1 || hits[0].Chunk_id != "b" || hits[0].Version != 2 || hits[0].Model_version != "demo-bow-v1" || hits[0].Score < 0.99 {
+		t.Errorf("found %+v", hits)
+	}
+	if code, out, errs = command(t, "", withSettings(settings, "search", "apples")...); code != exitDone || !strings.Contains(out, "docs/handbook/a") {
+		t.Errorf("search as text: exit %d, %s %s", code, out, errs)
+	}
+	// Another model is refused, by the searcher and by the worker.
+	other := append(settings, "embedder.model_name=another")
+	for _, args := range [][]string{{"search", "x"}, {"run"}} {
+		if code, _, errs := command(t, "", withSettings(other, args...)...); code != exitFailed || !strings.Contains(errs, "cannot be compared") {
+			t.Errorf("%v with another model: exit %d, %s", args, code, errs)
+		}
+	}
+}
+
+func TestPublishStopsAtABadLine(t *testing.T) {
+	settings := stack(t)
+	events := `{"op":"upsert","document_id":"d","chunk_id":"a","text":"one","version":1}
+
+{"op":"upsert","document_id":"d","chunk_id":"b","text":"secret words","version":0}
+`
+	code, _, errs := command(t, events, withSettings(settings, "publish")...)
+	if code != exitFailed || !strings.Contains(errs, "line 3") || !strings.Contains(errs, "version") || strings.Contains(errs, "secret words") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+	if code, _, errs := command(t, "", withSettings(settings, "publish", filepath.Join(t.TempDir(), "none"))...); code != exitFailed || errs == "" {
+		t.Errorf("a missing file: exit %d, %s", code, errs)
+	}
+}
+
+func TestDoctorFindsWhatIsWrong(t *testing.T) {
+	settings := stack(t)
+	code, out, errs := command(t, "", withSettings(settings, "doctor")...)
+	if code != exitDone || strings.Contains(out, "failed") || strings.Contains(out, "warning") {
+		t.Errorf("all is well: exit %d\n%s%s", code, out, errs)
+	}
+	broken := append(settings, "kafka.create_topics.enabled=false", "cache.url=redis://127.0.0.1:1/0")
+	code, out, _ = command(t, "", withSettings(broken, "doctor", "-o", "json")...)
+	var findings []finding
+	if err := json.Unmarshal([]byte(out), &findings); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	status := map[string]string{}
+	for _, f := range findings {
+		status[f.Check] = f.Status
+	}
+	if code != exitFailed || status["kafka"] != "failed" || status["cache"] != "warning" || status["qdrant"] != "ok" || status["model"] != "ok" {
+		t.Errorf("exit %d, %v", code, status)
+	}
+	gone := append(settings, "qdrant.address=127.0.0.1:1", "embedder.encoder=onnx", "embedder.model_dir="+t.TempDir())
+	if code, out, _ = command(t, "", withSettings(gone, "doctor")...); code != exitFailed || !strings.Contains(out, "model") {
+		t.Errorf("exit %d, %s", code, out)
+	}
+}
+
+func TestAdminPort(t *testing.T) {
+	var health, ready error
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "chunktide_test_gauge", Help: "x"}))
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	addr, err := admin(ctx, "127.0.0.1:0", reg, probes{
+		health: func() error { return health }, ready: func() error { return ready },
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(path string) (int, string) {
+		resp, err := http.Get("http://" + addr.String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	if code, body := get("/metrics"); code != http.StatusOK || !strings.Contains(body, "chunktide_test_gauge 0") {
+		t.Errorf("/metrics: %d %s", code, body)
+	}
+	for path, cause := range map[string]*error{"/healthz": &health, "/readyz": &ready} {
+		if code, _ := get(path); code != http.StatusOK {
+			t.Errorf("%s: %d when well", path, code)
+		}
+		*cause = errors.New("stuck somewhere")
+		if code, body := get(path); code != http.StatusServiceUnavailable || !strings.Contains(body, "stuck somewhere") {
+			t.Errorf("%s: %d %s when not", path, code, body)
+		}
+	}
+	if _, err := admin(ctx, addr.String(), reg, probes{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "admin.address") {
+		t.Errorf("a taken port: %v", err)
+	}
+}
+
+// Every metric of the design is there from the start, under its name.
+func TestWorkerExportsItsMetricsAtZero(t *testing.T) {
+	settings := stack(t)
+	cfg, err := configs.Load("", settings, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewRegistry()
+	encoder, err := newEncoder(cfg, slog.New(slog.DiscardHandler), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newWorker(t.Context(), cfg, encoder, nil, slog.New(slog.DiscardHandler), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.close(t.Context()) }()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]bool{}
+	for _, f := range families {
+		have[f.GetName()] = true
+	}
+	for _, name := range []string{
+		"freshness_seconds", "stage_duration_seconds", "batch_events", "batch_tokens", "padding_ratio", "events_total",
+		"cache_lookups_total", "model_calls_saved_total", "tokens_encoded_total", "tokens_saved_total", "dead_letters_total",
+		"fenced_writes_total", "build_info",
+	} {
+		if !have["chunktide_"+name] {
+			t.Errorf("chunktide_%s is not exported", name)
+		}
+	}
+}
