@@ -3,4 +3,6 @@
 # Kafka and Redis are started by the tests that need them and stopped again.
 set -eu
 cd "$(dirname "$0")/.."
-exec go test -race -count=1 -timeout 45m "$@" ./...
+go test -race -count=1 -timeout 45m "$@" ./...
+# Memory is measured without the race detector, whose shadow drowns it.
+exec go test -count=1 -run 'TestMemory' ./embedder
