@@ -20,5 +20,7 @@
 //   - Search is exact. Equal scores are ordered by id.
 //   - An upsert without vectors leaves nothing of the old ones. (Up to 1.18 the
 //     real server may go on finding the old vector of an optimized segment.)
+//   - A condition that a filter demands and forbids at once selects nothing.
+//     (The real one may forget the second.)
 //   - Count is exact always.
 package qdrantd

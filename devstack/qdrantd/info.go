@@ -86,6 +86,10 @@ func optimizersConfig(given *pb.OptimizersConfigDiff) *pb.OptimizersConfigDiff {
 	if given == nil {
 		given = &pb.OptimizersConfigDiff{}
 	}
+	threads := given.MaxOptimizationThreads
+	if threads == nil {
+		threads = pb.NewMaxOptimizationThreadsSetting(pb.MaxOptimizationThreads_Auto)
+	}
 	return &pb.OptimizersConfigDiff{
 		DeletedThreshold:       pb.PtrOf(orDefault(given.DeletedThreshold, 0.2)),
 		VacuumMinVectorNumber:  pb.PtrOf(orDefault(given.VacuumMinVectorNumber, 1000)),
@@ -94,7 +98,7 @@ func optimizersConfig(given *pb.OptimizersConfigDiff) *pb.OptimizersConfigDiff {
 		MemmapThreshold:        given.MemmapThreshold,
 		IndexingThreshold:      pb.PtrOf(orDefault(given.IndexingThreshold, 10_000)),
 		FlushIntervalSec:       pb.PtrOf(orDefault(given.FlushIntervalSec, 5)),
-		MaxOptimizationThreads: given.MaxOptimizationThreads,
+		MaxOptimizationThreads: threads,
 		PreventUnoptimized:     given.PreventUnoptimized,
 	}
 }

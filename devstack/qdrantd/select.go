@@ -227,11 +227,6 @@ func (u *vectorUpdate) bind(c *collection) error {
 }
 
 func (u *vectorUpdate) apply(c *collection, version uint64) error {
-	for _, p := range u.points {
-		if err := p.vectors.checkFit(&c.cfg); err != nil {
-			return err
-		}
-	}
 	allowed := make([]bool, len(u.points))
 	var missing error
 	for i, p := range u.points {
@@ -240,6 +235,10 @@ func (u *vectorUpdate) apply(c *collection, version uint64) error {
 		if stored == nil && missing == nil {
 			missing = noPoint(p.id)
 		}
+	}
+	// What is not written is not looked at.
+	if err := checkFit(&c.cfg, u.points, allowed); err != nil {
+		return err
 	}
 	for i, p := range u.points {
 		if allowed[i] {

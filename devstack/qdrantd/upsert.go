@@ -70,16 +70,14 @@ func (u *upsert) bind(c *collection) error {
 func errEmptyUpdate() error { return badRequest("Empty update request") }
 
 func (u *upsert) apply(c *collection, version uint64) error {
-	for _, p := range u.points {
-		if err := p.vectors.checkFit(&c.cfg); err != nil {
-			return err
-		}
-	}
 	// Who may be written is decided before anything is, so that two points
 	// with one id in the request do not see each other.
 	allowed := make([]bool, len(u.points))
 	for i, p := range u.points {
 		allowed[i] = u.allows(c.find(p.id))
+	}
+	if err := checkFit(&c.cfg, u.points, allowed); err != nil {
+		return err
 	}
 	for i, p := range u.points {
 		if !allowed[i] {
@@ -88,6 +86,19 @@ func (u *upsert) apply(c *collection, version uint64) error {
 		stored := &point{id: p.id, version: version, payload: p.payload, vectors: make([][]float32, len(c.cfg.vectors))}
 		p.vectors.into(&c.cfg, stored.vectors)
 		c.put(stored)
+	}
+	return nil
+}
+
+// checkFit checks the vectors of those points that are going to be written.
+func checkFit(cfg *config, points []givenPoint, allowed []bool) error {
+	for i, p := range points {
+		if !allowed[i] {
+			continue
+		}
+		if err := p.vectors.checkFit(cfg); err != nil {
+			return err
+		}
 	}
 	return nil
 }
