@@ -114,8 +114,11 @@ func (c *client) do(ctx context.Context, op string, request func(context.Context
 	wait := c.cfg.Retry.Initial
 	for {
 		err := c.attempt(ctx, op, request)
-		if err == nil || ctx.Err() != nil {
-			return err
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w; the last answer was: %v", op, ctx.Err(), err) //nolint:errorlint // its class no longer counts
 		}
 		pause, retry := retryAfter(err, wait)
 		if !retry {
@@ -123,8 +126,8 @@ func (c *client) do(ctx context.Context, op string, request func(context.Context
 		}
 		c.metrics.retries.Inc()
 		c.logger.Warn("Qdrant did not do it, trying again", "op", op, "in", pause, "error", err)
-		if err := c.sleep(ctx, pause); err != nil {
-			return err
+		if ended := c.sleep(ctx, pause); ended != nil {
+			return fmt.Errorf("%s: %w; the last answer was: %v", op, ended, err) //nolint:errorlint // as above
 		}
 		wait = min(2*wait, c.cfg.Retry.Max)
 	}

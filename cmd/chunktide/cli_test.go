@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,16 +52,16 @@ func TestPublishRunSearch(t *testing.T) {
 		t.Fatalf("publish: exit %d, %s %s", code, out, errs)
 	}
 	// A worker that reads to the end and stops.
-	if code, _, errs = command(t, "", withSettings(append(settings, "kafka.stop_at_end=true"), "run")...); code != exitDone {
+	if code, _, errs = command(t, "", withSettings(slices.Concat(settings, []string{"kafka.stop_at_end=true"}), "run")...); code != exitDone {
 		t.Fatalf("run: exit %d, %s", code, errs)
 	}
 	code, out, errs = command(t, "", withSettings(settings, "search", "-o", "json", "-n", "1", "nuts without bolts")...)
 	var hits []struct {
 		Score                 float64
-		Document_id, Chunk_id string //nolint:revive // the names of the output
+		Document_id, Chunk_id string
 		Text                  string
 		Version               int
-		Model_version         string //nolint:revive // as above
+		Model_version         string
 	}
 	if err := json.Unmarshal([]byte(out), &hits); err != nil || code != exitDone {
 		t.Fatalf("search: exit %d, %v in %s; %s", code, err, out, errs)
@@ -72,7 +73,7 @@ func TestPublishRunSearch(t *testing.T) {
 		t.Errorf("search as text: exit %d, %s %s", code, out, errs)
 	}
 	// Another model is refused, by the searcher and by the worker.
-	other := append(settings, "embedder.model_name=another")
+	other := slices.Concat(settings, []string{"embedder.model_name=another"})
 	for _, args := range [][]string{{"search", "x"}, {"run"}} {
 		if code, _, errs := command(t, "", withSettings(other, args...)...); code != exitFailed || !strings.Contains(errs, "cannot be compared") {
 			t.Errorf("%v with another model: exit %d, %s", args, code, errs)
@@ -101,7 +102,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	if code != exitDone || strings.Contains(out, "failed") || strings.Contains(out, "warning") {
 		t.Errorf("all is well: exit %d\n%s%s", code, out, errs)
 	}
-	broken := append(settings, "kafka.create_topics.enabled=false", "cache.url=redis://127.0.0.1:1/0")
+	broken := slices.Concat(settings, []string{"kafka.create_topics.enabled=false", "cache.url=redis://127.0.0.1:1/0"})
 	code, out, _ = command(t, "", withSettings(broken, "doctor", "-o", "json")...)
 	var findings []finding
 	if err := json.Unmarshal([]byte(out), &findings); err != nil {
@@ -114,7 +115,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	if code != exitFailed || status["kafka"] != "failed" || status["cache"] != "warning" || status["qdrant"] != "ok" || status["model"] != "ok" {
 		t.Errorf("exit %d, %v", code, status)
 	}
-	gone := append(settings, "qdrant.address=127.0.0.1:1", "embedder.encoder=onnx", "embedder.model_dir="+t.TempDir())
+	gone := slices.Concat(settings, []string{"qdrant.address=127.0.0.1:1", "embedder.encoder=onnx", "embedder.model_dir=" + t.TempDir()})
 	if code, out, _ = command(t, "", withSettings(gone, "doctor")...); code != exitFailed || !strings.Contains(out, "model") {
 		t.Errorf("exit %d, %s", code, out)
 	}

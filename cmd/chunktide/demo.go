@@ -71,9 +71,9 @@ const (
 // newDemo starts the embedded servers and the worker. adjust changes the
 // settings before that.
 func (a *app) newDemo(ctx context.Context, adjust func(*configs.Config)) (d *demo, err error) {
-	cfg, err := configs.Load(a.configFile, a.set, a.environ)
+	cfg, err := a.settings()
 	if err != nil {
-		return nil, usageError{fmt.Errorf("the settings do not work:\n%s", configs.Problems(err))}
+		return nil, err
 	}
 	d = &demo{app: a, corpus: newCorpus()}
 	defer func() {

@@ -37,7 +37,7 @@ func (a *app) doctorCommand() *cobra.Command {
 nothing, and says what to do about what it finds. It exits with 1 if a check failed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, logger, err := a.load(configs.Worker()...)
+			cfg, logger, err := a.loadQuiet(configs.Worker()...)
 			if err != nil {
 				return err
 			}

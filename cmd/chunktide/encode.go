@@ -29,7 +29,7 @@ A text that cannot be encoded ends it, with the number of its line.`,
   jq -c '{text}' corpus.jsonl | chunktide encode > vectors.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			cfg, logger, err := a.load(configs.Embedder)
+			cfg, logger, err := a.loadQuiet(configs.Embedder)
 			if err != nil {
 				return err
 			}

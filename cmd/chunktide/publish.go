@@ -33,7 +33,7 @@ A line that is no event ends it, with the line's number; the lines before it are
   echo '{"op":"upsert","document_id":"handbook","chunk_id":"intro","text":"Welcome.","version":1}' | chunktide publish`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, _, err := a.load(configs.Kafka, configs.Events)
+			cfg, _, err := a.loadQuiet(configs.Kafka, configs.Events)
 			if err != nil {
 				return err
 			}

@@ -87,14 +87,29 @@ func (a *app) getenv(name string) string {
 
 // load reads the settings and checks those that the command needs.
 func (a *app) load(sections ...configs.Section) (configs.Config, *slog.Logger, error) {
+	cfg, err := a.settings(sections...)
+	return cfg, a.logger(cfg.Log), err
+}
+
+// loadQuiet is load for commands that answer and end: what a worker logs in
+// passing would only stand in the way of the answer.
+func (a *app) loadQuiet(sections ...configs.Section) (configs.Config, *slog.Logger, error) {
+	cfg, err := a.settings(sections...)
+	if cfg.Log.Level == slog.LevelInfo {
+		cfg.Log.Level = slog.LevelWarn
+	}
+	return cfg, a.logger(cfg.Log), err
+}
+
+func (a *app) settings(sections ...configs.Section) (configs.Config, error) {
 	cfg, err := configs.Load(a.configFile, a.set, a.environ)
 	if err == nil {
 		err = cfg.Validate(sections...)
 	}
 	if err != nil {
-		return cfg, nil, usageError{fmt.Errorf("the settings do not work:\n%s", configs.Problems(err))}
+		return cfg, usageError{fmt.Errorf("the settings do not work:\n%s", configs.Problems(err))}
 	}
-	return cfg, a.logger(cfg.Log), nil
+	return cfg, nil
 }
 
 func (a *app) logger(cfg configs.Log) *slog.Logger {

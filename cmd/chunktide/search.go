@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,11 +30,13 @@ built with another: vectors of two models cannot be compared.`,
 			if limit < 1 {
 				return usagef("--limit %d: want 1 or more", limit)
 			}
-			cfg, logger, err := a.load(configs.Embedder, configs.Qdrant)
+			cfg, logger, err := a.loadQuiet(configs.Embedder, configs.Qdrant)
 			if err != nil {
 				return err
 			}
-			hits, err := searchOnce(cmd.Context(), cfg, strings.Join(args, " "), limit, logger)
+			ctx, cancel := context.WithTimeout(cmd.Context(), searchTimeout)
+			defer cancel()
+			hits, err := searchOnce(ctx, cfg, strings.Join(args, " "), limit, logger)
 			if err != nil {
 				return err
 			}
@@ -43,6 +46,10 @@ built with another: vectors of two models cannot be compared.`,
 	cmd.Flags().IntVarP(&limit, "limit", "n", 5, "how many chunks to show")
 	return cmd
 }
+
+// searchTimeout is how long the index may take to be reached and to answer: a
+// person waits for it.
+const searchTimeout = 15 * time.Second
 
 func searchOnce(ctx context.Context, cfg configs.Config, text string, limit int, logger *slog.Logger) (hits []sink.Hit, err error) {
 	encoder, err := embedder.New(cfg.Embedder, logger, nil)
