@@ -91,6 +91,10 @@ func TestPublishStopsAtABadLine(t *testing.T) {
 	if code != exitFailed || !strings.Contains(errs, "line 3") || !strings.Contains(errs, "version") || strings.Contains(errs, "secret words") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
+	long := withSettings(append(settings, "events.limits.record_bytes=50"), "publish")
+	if code, _, errs := command(t, events, long...); code != exitFailed || !strings.Contains(errs, "line 1") || !strings.Contains(errs, "record_bytes") {
+		t.Errorf("a long line: exit %d, %s", code, errs)
+	}
 	if code, _, errs := command(t, "", withSettings(settings, "publish", filepath.Join(t.TempDir(), "none"))...); code != exitFailed || errs == "" {
 		t.Errorf("a missing file: exit %d, %s", code, errs)
 	}

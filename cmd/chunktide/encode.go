@@ -53,8 +53,7 @@ A text that cannot be encoded ends it, with the number of its line.`,
 const encodeRun = 256
 
 func encodeLines(ctx context.Context, in io.Reader, out io.Writer, lineBytes int, encode func(context.Context, []string) ([]any, error)) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, lineBytes)
+	lines := newLines(in, lineBytes)
 	results := json.NewEncoder(out)
 	var texts []string
 	done := 0

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,8 +67,7 @@ func (a *app) publish(ctx context.Context, cfg configs.Config, topic string, in 
 		}
 	}
 	start, shown := time.Now(), a.progress()
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, cfg.Events.Limits.RecordBytes+1)
+	lines := newLines(in, cfg.Events.Limits.RecordBytes)
 	n := 0
 	var failed error
 	for failed == nil && lines.Scan() {

@@ -42,7 +42,6 @@ func runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, encoder.Close()) }()
 	model := encoder.Recipe().ModelVersion()
 	w, err := newWorker(ctx, cfg, encoder, nil, logger, reg)
 	if err != nil {
@@ -65,7 +64,9 @@ func runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (er
 		return err
 	}
 	logger.Info("worker stopped: everything it had read is durable or left to the next")
-	return nil
+	// Only now: after a failure a run of the model may still be under way, and
+	// the process ends anyway.
+	return encoder.Close()
 }
 
 // newEncoder loads the model, and says on the metrics what runs.
