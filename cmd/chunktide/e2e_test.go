@@ -7,14 +7,17 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/qdrant/go-client/qdrant"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/grpc"
@@ -105,6 +108,7 @@ func TestAKilledWorkerLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dropIndexAfter(t, cfg.Qdrant)
 	history := newHistory(3000, 400)
 	history.publish(t, settings, cfg)
 
@@ -211,7 +215,16 @@ type adminClient struct {
 }
 
 func newAdmin(t *testing.T, cfg configs.Config) *adminClient {
-	return &adminClient{cfg, kadm.NewClient(newClient(t, cfg))}
+	t.Helper()
+	client := kadm.NewClient(newClient(t, cfg))
+	// The broker may be somebody's own.
+	t.Cleanup(func() {
+		topics := append([]string{cfg.Kafka.DeadLetters()}, cfg.Kafka.Topics...)
+		if _, err := client.DeleteTopics(context.Background(), topics...); err != nil {
+			t.Error(err)
+		}
+	})
+	return &adminClient{cfg, client}
 }
 
 // lag is how many records the group has not committed, or -1 while that
@@ -279,6 +292,40 @@ func watchIndex(t *testing.T, cfg configs.Config) *sink.Reader {
 	})
 	t.Cleanup(func() { _ = index.Close() })
 	return index
+}
+
+// dropIndexAfter removes an index when the test ends: the server may be
+// somebody's own.
+func dropIndexAfter(t *testing.T, cfg sink.Config) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(cfg.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client, err := qdrant.NewClient(&qdrant.Config{Host: host, Port: number, SkipCompatibilityCheck: true})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer client.Close()
+		names, err := client.ListCollections(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name, cfg.Index+"--") {
+				// Its aliases go with it.
+				if err := client.DeleteCollection(context.Background(), name); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
 }
 
 // waitUntil looks again and again until something outside this process holds.
