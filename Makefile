@@ -60,6 +60,11 @@ vuln: $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities (VULN
 race: setup
 	go test -race -short ./...
 
+.PHONY: prove
+SEEDS ?= 200000
+prove: ## the model of the write protocol over SEEDS histories
+	CHUNKTIDE_TEST_SEEDS=$(SEEDS) go test -count=1 -v -run 'TestTheProtocolHolds|TestEveryMutantDies' ./prove/model
+
 .PHONY: fuzz
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME
