@@ -58,7 +58,7 @@ func (w *world) plan(b *batch, refs [][2]int) {
 		p, o := ref[0], ref[1]
 		r := w.log[p][o]
 		version := w.version(p, o)
-		if r.poison && !(w.mutant == UnboundedVersion && r.version >= tooHigh) {
+		if r.poison && (w.mutant != UnboundedVersion || r.version < tooHigh) {
 			b.steps = append(b.steps, func() bool { w.dead[ref] = true; return true })
 			continue
 		}
