@@ -7,7 +7,7 @@ import (
 	"chunktide/chunk"
 )
 
-// settle makes a batch durable. What the index refuses is rejected, and the
+// settle makes a batch durable, mostly in one round. What the index refuses is rejected, and the
 // batch prepared again without it, so that the state before the refused one
 // is not lost; applying the others twice does no harm.
 func (p *Pipeline) settle(ctx context.Context, w *work) error {
@@ -16,16 +16,31 @@ func (p *Pipeline) settle(ctx context.Context, w *work) error {
 		if err != nil {
 			return err
 		}
-		if len(refused) == 0 {
+		if len(refused) > 0 {
+			if err := p.reject(w, refused); err != nil {
+				return err
+			}
+		} else if w.stored = append(w.stored, w.points...); !w.nextRound() {
 			return nil
-		}
-		if err := p.reject(w, refused); err != nil {
-			return err
 		}
 		if err := p.prepare(ctx, w); err != nil {
 			return err
 		}
 	}
+}
+
+// nextRound leaves only the deferred events to be done; false without any.
+func (w *work) nextRound() bool {
+	if len(w.deferred) == 0 {
+		return false
+	}
+	for i := range w.done {
+		w.done[i] = true
+	}
+	for _, i := range w.deferred {
+		w.done[i] = false
+	}
+	return true
 }
 
 func (p *Pipeline) applyOnce(ctx context.Context, w *work) ([]chunk.Rejection, error) {

@@ -48,6 +48,10 @@ type collapsed struct {
 	// orphans are updates without text that follow a delete: there is no text
 	// for them anywhere.
 	orphans []int
+	// deferred are updates without text that follow a delete whose effect only
+	// the index can tell: one without a version, or of the document. They wait
+	// for a round of their own, after the others are durable.
+	deferred []int
 }
 
 // collapse picks, for each chunk, the event with the highest version. Qdrant
@@ -57,9 +61,18 @@ func collapse(events []chunk.Event, skip []bool) collapsed {
 	var c collapsed
 	byID := make(map[chunk.ID][]int, len(events))
 	order := make([]chunk.ID, 0, len(events))
+	deletedBefore := map[chunk.ID]bool{}
 	for i := range events {
-		switch e := &events[i]; {
-		case skip[i]:
+		e := &events[i]
+		if skip[i] {
+			continue
+		}
+		if e.Versionless() || e.Op == chunk.DeleteDocument {
+			deletedBefore[e.ID] = true
+		}
+		switch {
+		case e.TextUnchanged && (deletedBefore[e.ID] || deletedBefore[chunk.NewDocumentID(e.Source, e.DocumentID)]):
+			c.deferred = append(c.deferred, i)
 		case e.Versionless():
 			c.deletes = append(c.deletes, i)
 		default:

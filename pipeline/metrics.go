@@ -81,9 +81,9 @@ func (m *metrics) settled(w *work, now time.Time) {
 	}
 	m.batchEvents.Observe(float64(len(w.batch.Events)))
 	tokens := 0
-	seen := make(map[chunk.Hash]bool, len(w.points))
-	for i := range w.points {
-		if p := &w.points[i]; p.Op == chunk.Upsert && !seen[p.Hash] {
+	seen := make(map[chunk.Hash]bool, len(w.stored))
+	for i := range w.stored {
+		if p := &w.stored[i]; p.Op == chunk.Upsert && !seen[p.Hash] {
 			seen[p.Hash] = true
 			tokens += p.Embedding.Tokens
 		}

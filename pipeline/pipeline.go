@@ -231,7 +231,7 @@ func (p *Pipeline) apply(ctx context.Context, in <-chan *work) error {
 }
 
 func (w *work) report(now time.Time) Report {
-	r := Report{Events: w.batch.Events, Points: w.points, Encoded: w.encoded, Tokens: w.encodedTokens, Durable: now}
+	r := Report{Events: w.batch.Events, Points: w.stored, Encoded: w.encoded, Tokens: w.encodedTokens, Durable: now}
 	for _, o := range w.outcomes {
 		switch o {
 		case rejected:

@@ -42,6 +42,8 @@ func TestBatchBecomesTheHighestVersionOfEachChunk(t *testing.T) {
 		{"or the one before it in the batch", [][]chunk.Event{{l.put("a", "x", 1), l.unchanged("a", 2), l.unchanged("a", 3)}}, m{"a": "x"}, 1, 0},
 		{"an unchanged text nobody knows is rejected", [][]chunk.Event{{l.unchanged("a", 2), l.put("b", "x", 1)}}, m{"b": "x"}, 1, 1},
 		{"an unchanged text after a delete is rejected", [][]chunk.Event{{l.put("a", "x", 1), l.del("a", 2), l.unchanged("a", 3)}}, m{}, 0, 1},
+		{"nor after a tombstone of the same batch", [][]chunk.Event{{l.put("a", "x", 1)}, {l.tombstone("a"), l.unchanged("a", 3)}}, m{}, 1, 1},
+		{"unless a new text comes between", [][]chunk.Event{{l.put("a", "x", 1), l.tombstone("a"), l.put("a", "y", 2), l.unchanged("a", 3)}}, m{"a": "y"}, 1, 0},
 		{"an empty batch is acknowledged", [][]chunk.Event{{}}, m{}, 0, 0},
 	}
 	for _, tt := range tests {

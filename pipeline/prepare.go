@@ -14,10 +14,16 @@ type work struct {
 	batch chunk.Batch
 	// outcomes has an entry for each event of the batch.
 	outcomes []outcome
+	// done marks the events that a round before this one has settled; deferred
+	// are those that the next round is for.
+	done     []bool
+	deferred []int
 	// points are what the sink is to store, from the events that each came
 	// from.
 	points []chunk.Point
 	from   []int
+	// stored are the points of all rounds that are durable.
+	stored []chunk.Point
 	// unchanged are the indexes of points whose text and vector must be read
 	// from the index, once the batches before this one have reached it.
 	unchanged []int
@@ -30,7 +36,8 @@ type work struct {
 }
 
 func newWork(b chunk.Batch) *work {
-	return &work{batch: b, outcomes: make([]outcome, len(b.Events)), known: map[chunk.Hash]chunk.Embedding{}}
+	n := len(b.Events)
+	return &work{batch: b, outcomes: make([]outcome, n), done: make([]bool, n), known: map[chunk.Hash]chunk.Embedding{}}
 }
 
 func (w *work) add(point chunk.Point, event int) {
@@ -70,12 +77,13 @@ func (p *Pipeline) prepareOnce(ctx context.Context, w *work) ([]chunk.Rejection,
 	w.points, w.from, w.unchanged = nil, nil, nil
 	skip := make([]bool, len(events))
 	for i := range events {
-		skip[i] = w.outcomes[i] == rejected
+		skip[i] = w.done[i] || w.outcomes[i] == rejected
 		if !skip[i] {
 			w.outcomes[i] = superseded
 		}
 	}
 	c := collapse(events, skip)
+	w.deferred = c.deferred
 	var refused []chunk.Rejection
 	for _, i := range c.orphans {
 		refused = append(refused, rejection(i, "encode", errTextUnavailable))

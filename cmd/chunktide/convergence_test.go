@@ -23,13 +23,14 @@ import (
 type sliceSource struct {
 	events []chunk.Event
 	rng    *rand.Rand
+	most   int // events in a batch
 }
 
 func (s *sliceSource) Next(context.Context) (chunk.Batch, error) {
 	if len(s.events) == 0 {
 		return chunk.Batch{}, io.EOF
 	}
-	n := min(len(s.events), 1+s.rng.IntN(15))
+	n := min(len(s.events), 1+s.rng.IntN(s.most))
 	b := chunk.Batch{
 		Events: s.events[:n], Ack: func() {},
 		Reject: func(r []chunk.Rejection) error { return fmt.Errorf("nothing is to be rejected: %w", r[0].Err) },
@@ -115,7 +116,7 @@ func TestAnyOrderAndTwoGroupsConverge(t *testing.T) {
 			order := rand.New(rand.NewPCG(seed, group))
 			order.Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] })
 			line := pipeline.New(pipeline.DefaultConfig(), pipeline.Parts{
-				Source: &sliceSource{mine, order}, Encoder: encoder, Cache: memory, Sink: index, Logger: slog.New(slog.DiscardHandler),
+				Source: &sliceSource{mine, order, 15}, Encoder: encoder, Cache: memory, Sink: index, Logger: slog.New(slog.DiscardHandler),
 			})
 			wg.Go(func() {
 				if err := line.Run(context.WithoutCancel(t.Context())); err != nil {
