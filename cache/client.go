@@ -104,6 +104,7 @@ func newClient(c Config, t target) (redis.UniversalClient, error) {
 		o.PipelinePoolSize = -1
 		c.credentials(&o.Username, &o.Password)
 		c.TLS.apply(secure, o.TLSConfig)
+		o.Dialer = c.Dial
 		return redis.NewClient(o), nil
 	case t.sentinel != nil:
 		o := t.sentinel
@@ -112,6 +113,7 @@ func newClient(c Config, t target) (redis.UniversalClient, error) {
 		o.PipelinePoolSize = -1
 		c.credentials(&o.Username, &o.Password)
 		c.TLS.apply(secure, o.TLSConfig)
+		o.Dialer = c.Dial
 		return redis.NewFailoverClient(o), nil
 	default:
 		o := t.cluster
@@ -120,6 +122,7 @@ func newClient(c Config, t target) (redis.UniversalClient, error) {
 		o.PipelinePoolSize = -1
 		c.credentials(&o.Username, &o.Password)
 		c.TLS.apply(secure, o.TLSConfig)
+		o.Dialer = c.Dial
 		return redis.NewClusterClient(o), nil
 	}
 }

@@ -1,8 +1,10 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"chunktide/chunk"
@@ -43,6 +45,10 @@ type Config struct {
 	// where that is needed.
 	Timeout time.Duration `mapstructure:"timeout"`
 	Breaker Breaker       `mapstructure:"breaker"`
+	// Dial, when set, opens the connections in place of TCP: for a program that
+	// embeds the worker, and for a server within the process. With a rediss URL
+	// it has to do TLS itself.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `mapstructure:"-"`
 }
 
 // TLS settings beyond a rediss URL. Files hold PEM.

@@ -45,6 +45,9 @@ func ClientOptions(cfg Config) ([]kgo.Opt, error) {
 		}
 		opts = append(opts, kgo.SASL(mechanism(cfg.SASL.Username, cfg.SASL.Password.Reveal())))
 	}
+	if cfg.Dial != nil {
+		opts = append(opts, kgo.Dialer(cfg.Dial))
+	}
 	if cfg.TLS.Enabled {
 		conf, err := cfg.TLS.load()
 		if err != nil {

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -69,6 +70,10 @@ type Config struct {
 	CreateTopics       CreateTopics `mapstructure:"create_topics"`
 	SASL               SASL         `mapstructure:"sasl"`
 	TLS                TLS          `mapstructure:"tls"`
+	// Dial, when set, opens the connections to brokers in place of TCP: for a
+	// program that embeds the worker, and for servers within the process. It
+	// excludes TLS, which the function may wrap itself.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `mapstructure:"-"`
 
 	// options are appended to the client's; for the tests of this package.
 	options []kgo.Opt
@@ -220,6 +225,7 @@ func (c Config) validateSecurity(p *problems) {
 	} else {
 		p.unless(c.SASL.Username == "" && c.SASL.Password == "", "sasl.mechanism: is needed with a username or password")
 	}
+	p.unless(c.Dial == nil || !c.TLS.Enabled, "tls.enabled: is not possible with a Dial function of your own; let that function do TLS")
 	t := c.TLS
 	p.unless((t.CertFile == "") == (t.KeyFile == ""), "tls.cert_file, tls.key_file: give both or neither")
 	if !t.Enabled {

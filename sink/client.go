@@ -62,13 +62,19 @@ func dial(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*client, 
 	if err != nil {
 		return nil, err
 	}
+	options := []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive))}
+	if cfg.Dial != nil {
+		options = append(options, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return cfg.Dial(ctx, "tcp", address)
+		}))
+	}
 	conn, err := qdrant.NewClient(&qdrant.Config{
 		Host: host, Port: port, APIKey: cfg.APIKey.Reveal(), UseTLS: tlsConfig != nil, TLSConfig: tlsConfig,
 		// Doctor reports versions; a check here would log past our logger.
 		SkipCompatibilityCheck: true,
 		PoolSize:               1,
 		KeepAliveTimeout:       keepAliveTimeout,
-		GrpcOptions:            []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive))},
+		GrpcOptions:            options,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to Qdrant at %s: %w", cfg.Address, err)

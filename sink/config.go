@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -46,6 +47,9 @@ type Config struct {
 	// RequestTimeout bounds one attempt of a request.
 	RequestTimeout time.Duration `mapstructure:"request_timeout"`
 	Retry          Retry         `mapstructure:"retry"`
+	// Dial, when set, opens the connections in place of TCP: for a program that
+	// embeds the worker, and for a server within the process.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `mapstructure:"-"`
 }
 
 // Retry is the wait between attempts: it doubles from Initial to Max, each
