@@ -55,7 +55,7 @@ func newSink(cfg Config, model Model, logger *slog.Logger, reg prometheus.Regist
 	if collection == "" {
 		collection = model.collection(cfg.Index)
 	}
-	return &Sink{reader: reader{client: c, model: model, collection: collection}}, nil
+	return &Sink{reader: reader{client: c, model: model, collection: collection}, unfenced: fenceOff}, nil
 }
 
 // OpenReader connects a searcher; it changes nothing, and refuses an index of

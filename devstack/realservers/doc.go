@@ -1,5 +1,5 @@
 // Package realservers starts a real Apache Kafka broker and a real Redis server
-// for tests, on free ports of 127.0.0.1, with their data in a folder that the
+// (and any other command) for tests, on free ports of 127.0.0.1, with their data in a folder that the
 // test names.
 //
 // A server belongs to the test process that started it: it is killed when that

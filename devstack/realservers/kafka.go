@@ -23,13 +23,19 @@ type KafkaOptions struct {
 	Properties map[string]string
 	// Heap is Java's -Xmx; "512m" by default.
 	Heap string
+	// Advertise are addresses of proxies, host:port. For each the broker opens a
+	// listener of its own, see [Broker.Listeners], and tells who comes by that
+	// to come back by the proxy.
+	Advertise []string
 }
 
 // Broker is a Kafka cluster of one node, in KRaft mode. Its methods may be
 // called from any goroutine.
 type Broker struct {
 	// Addr is host:port to bootstrap from, the same after a restart.
-	Addr      string
+	Addr string
+	// Listeners are where the proxies of [KafkaOptions] have to connect to.
+	Listeners []string
 	clusterID string
 	process   *process
 }
@@ -64,12 +70,16 @@ func StartKafka(ctx context.Context, dir, libsDir string, opts KafkaOptions) (*B
 }
 
 func startKafka(ctx context.Context, dir, java, libsDir string, opts KafkaOptions) (*Broker, error) {
-	ports, err := freePorts(2)
+	ports, err := freePorts(2 + len(opts.Advertise))
 	if err != nil {
 		return nil, fmt.Errorf("start kafka: %w", err)
 	}
+	listeners := make([]string, len(opts.Advertise))
+	for i, port := range ports[2:] {
+		listeners[i] = fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	properties := filepath.Join(dir, "server.properties")
-	if err := os.WriteFile(properties, serverProperties(dir, ports[0], ports[1], opts.Properties), 0o600); err != nil {
+	if err := os.WriteFile(properties, serverProperties(dir, ports[0], ports[1], listeners, opts), 0o600); err != nil {
 		return nil, fmt.Errorf("start kafka: %w", err)
 	}
 	heap := opts.Heap
@@ -92,6 +102,7 @@ func startKafka(ctx context.Context, dir, java, libsDir string, opts KafkaOption
 	}
 	b := &Broker{
 		Addr:      fmt.Sprintf("127.0.0.1:%d", ports[0]),
+		Listeners: listeners,
 		clusterID: clusterID,
 		process:   &process{name: "kafka", bin: java, args: jvm(heap, "kafka.Kafka", properties), dir: dir},
 	}
@@ -160,7 +171,7 @@ func newClusterID() string {
 }
 
 // serverProperties is a combined broker and controller in the least room.
-func serverProperties(dir string, port, controllerPort int, more map[string]string) []byte {
+func serverProperties(dir string, port, controllerPort int, proxied []string, opts KafkaOptions) []byte {
 	listener := fmt.Sprintf("PLAINTEXT://127.0.0.1:%d", port)
 	p := map[string]string{
 		"process.roles":                  "broker,controller",
@@ -195,7 +206,13 @@ func serverProperties(dir string, port, controllerPort int, more map[string]stri
 		"broker.session.timeout.ms":                        "3000",
 		"controller.quorum.election.timeout.ms":            "200",
 	}
-	maps.Copy(p, more)
+	// What a broker advertises depends on the listener that it is asked by.
+	for i, address := range proxied {
+		p["listeners"] += fmt.Sprintf(",PROXY%d://%s", i, address)
+		p["advertised.listeners"] += fmt.Sprintf(",PROXY%d://%s", i, opts.Advertise[i])
+		p["listener.security.protocol.map"] += fmt.Sprintf(",PROXY%d:PLAINTEXT", i)
+	}
+	maps.Copy(p, opts.Properties)
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(p)) {
 		fmt.Fprintf(&b, "%s=%s\n", key, p[key])

@@ -26,7 +26,8 @@ type process struct {
 	name string
 	bin  string
 	args []string
-	dir  string // the working directory; its log lies here
+	env  []string // nil: that of this process
+	dir  string   // the working directory; its log lies here
 
 	mu  sync.Mutex
 	run *running // the latest; nil before the first start
@@ -50,7 +51,7 @@ func (p *process) launch() (*running, error) {
 	}
 	// Not CommandContext: a server outlives the context of its start.
 	cmd := exec.Command(p.bin, p.args...) //nolint:noctx // see above
-	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, logFile, logFile
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, p.env, logFile, logFile
 	cmd.SysProcAttr = diesWithParent()
 	r := &running{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)

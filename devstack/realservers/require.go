@@ -16,10 +16,7 @@ const KafkaVersion = "4.1.0"
 func RequireKafka(t testing.TB) (libsDir string) {
 	t.Helper()
 	skipUnwanted(t)
-	libsDir, err := findLibs()
-	if err == nil {
-		_, err = findJava()
-	}
+	libsDir, err := KafkaLibs()
 	if err != nil {
 		t.Fatalf("this test needs a real Kafka broker (CHUNKTIDE_TEST_REAL=0 leaves such tests out): %v", err)
 	}
@@ -82,8 +79,17 @@ func endWithTest(t testing.TB, p *process) {
 	}
 }
 
-// findLibs looks for the jars in the .cache of the module that the test runs
-// in.
+// KafkaLibs is [RequireKafka] for a program: the folder of the jars, or an
+// error that says what is missing.
+func KafkaLibs() (libsDir string, err error) {
+	if libsDir, err = findLibs(); err != nil {
+		return "", err
+	}
+	_, err = findJava()
+	return libsDir, err
+}
+
+// findLibs looks for the jars in the .cache of the module that we run in.
 func findLibs() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
