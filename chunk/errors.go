@@ -36,6 +36,8 @@ const (
 	ReasonEncoderRefused  Reason = "encoder_refused"  // the encoder failed on this text and on no other
 	ReasonBadVector       Reason = "bad_vector"       // NaN, infinite or zero: cannot be compared
 	ReasonIndexRefused    Reason = "index_refused"    // the index calls this point invalid
+	ReasonPanicked        Reason = "panicked"         // our code panicked on it, which is a bug
+	ReasonKilledWorkers   Reason = "killed_workers"   // workers died, one after the other, with it alone in flight
 )
 
 // Reasons lists every reason, so that each metric series exists from the
@@ -45,7 +47,7 @@ func Reasons() []Reason {
 		ReasonBrokenJSON, ReasonInvalidUTF8, ReasonWrongType, ReasonUnknownFormat, ReasonUnknownOp,
 		ReasonNoIdentity, ReasonBadVersion, ReasonReservedKey, ReasonTooDeep, ReasonTooLarge,
 		ReasonEmptyText, ReasonTextUnavailable, ReasonNoBefore, ReasonTooManyTokens,
-		ReasonEncoderRefused, ReasonBadVector, ReasonIndexRefused,
+		ReasonEncoderRefused, ReasonBadVector, ReasonIndexRefused, ReasonPanicked, ReasonKilledWorkers,
 	}
 }
 

@@ -3,6 +3,7 @@ package consumer
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"chunktide/chunk"
 )
@@ -26,8 +27,8 @@ type handedOut struct {
 // cut takes a batch from the former, registers its offsets, and starts to
 // write the dead letters of its malformed records. The mutex must be held, so
 // that no partition is taken away in between.
-func (s *Source) cut() *held {
-	b := &batch{source: s, items: s.former.cut()}
+func (s *Source) cut(items []item) *held {
+	b := &batch{source: s, items: items}
 	last := map[*partition]int{}
 	var order []*partition
 	var malformed []deadLetter
@@ -39,19 +40,24 @@ func (s *Source) cut() *held {
 		}
 		b.events = append(b.events, it.events...)
 		if it.err != nil {
-			malformed = append(malformed, deadLetter{record: it.record, stage: "decode", err: it.err})
+			malformed = append(malformed, deadLetter{record: it.record, skipped: it.skipped, stage: it.stage, err: it.err})
 		}
 		if _, seen := last[it.part]; !seen {
 			order = append(order, it.part)
 		}
 		last[it.part] = i
 	}
+	h := &held{batch: b}
 	for _, p := range order {
+		first := slices.IndexFunc(b.items, func(it item) bool { return it.part == p })
+		if s.cfg.QuarantineAfter > 0 && p.mark(b.items[first].record) {
+			h.marked = true
+		}
 		b.spans = append(b.spans, handedOut{p, p.handOut(b.items[last[p]].record)})
 	}
 	s.inFlight += b.bytes
+	s.open++
 	s.notify() // there may be room to read on
-	h := &held{batch: b}
 	if len(malformed) > 0 {
 		h.letters = s.letters.start(s.hard, malformed)
 	}
@@ -74,6 +80,7 @@ func (b *batch) ack() {
 	}
 	b.acked = true
 	s.inFlight -= b.bytes
+	s.open--
 	s.metrics.buffered(s.former.bytes + s.inFlight)
 	for _, h := range b.spans {
 		h.span.acked = true

@@ -119,6 +119,7 @@ func (s *Source) groupOptions() ([]kgo.Opt, error) {
 		kgo.HeartbeatInterval(cfg.Heartbeat),
 		kgo.RebalanceTimeout(cfg.RebalanceTimeout),
 		kgo.FetchMaxBytes(cfg.FetchMaxBytes),
+		kgo.BrokerMaxReadBytes(cfg.ResponseMaxBytes),
 		kgo.FetchMaxWait(cfg.FetchMaxWait),
 		kgo.MaxDecompressBatchBytes(cfg.DecompressMaxBytes),
 		kgo.FetchIsolationLevel(isolation),
@@ -134,6 +135,7 @@ func (s *Source) groupOptions() ([]kgo.Opt, error) {
 		kgo.OnPartitionsAssigned(s.assigned),
 		kgo.OnPartitionsRevoked(s.revoked),
 		kgo.OnPartitionsLost(s.lost),
+		kgo.OnOffsetsFetched(s.inherited),
 		kgo.AdjustFetchOffsetsFn(s.begin),
 		// Dead letters go out one batch at a time and are waited for.
 		kgo.ProducerLinger(0),

@@ -25,12 +25,11 @@ func (s *Source) commitLoop() {
 		ctx, cancel := context.WithTimeout(s.hard, commitTimeout)
 		err := s.commit(ctx, s.client)
 		cancel()
-		var fatal *commitError
 		switch {
 		case err == nil:
 			pause = commitPauseMin
 			continue
-		case errors.As(err, &fatal) && fatal.class == commitFailed:
+		case hopeless(err):
 			s.fail(err)
 			return
 		}
@@ -118,10 +117,11 @@ func (s *Source) commit(ctx context.Context, cl *kgo.Client) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the commit before: %w", ctx.Err())
 	}
-	parts, offsets := s.committable()
+	parts, offsets, notes := s.committable()
 	if len(parts) == 0 {
 		return nil
 	}
+	ctx = kgo.PreCommitFnContext(ctx, doubts(notes))
 	var refused error
 	// Sync does not mean slow here: it is the variant that a rebalance cannot
 	// cancel half way.
@@ -130,7 +130,7 @@ func (s *Source) commit(ctx context.Context, cl *kgo.Client) error {
 			refused = &commitError{class: commitRetried, err: err}
 			return
 		}
-		refused = s.committed(parts, offsets, codes(req, resp))
+		refused = s.committed(parts, offsets, notes, codes(req, resp))
 	})
 	if refused == nil {
 		s.metrics.committed(commitOK)
@@ -143,11 +143,12 @@ func (s *Source) commit(ctx context.Context, cl *kgo.Client) error {
 	return fmt.Errorf("commit %d partitions of group %s: %w", len(parts), s.cfg.Group, refused)
 }
 
-func (s *Source) committable() ([]*partition, map[string]map[int32]kgo.EpochOffset) {
+func (s *Source) committable() ([]*partition, map[string]map[int32]kgo.EpochOffset, map[topicPartition]doubt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var parts []*partition
 	offsets := map[string]map[int32]kgo.EpochOffset{}
+	notes := map[topicPartition]doubt{}
 	for id, p := range s.parts {
 		if !p.committable() {
 			continue
@@ -157,8 +158,9 @@ func (s *Source) committable() ([]*partition, map[string]map[int32]kgo.EpochOffs
 			offsets[id.topic] = map[int32]kgo.EpochOffset{}
 		}
 		offsets[id.topic][id.partition] = p.done
+		notes[id] = p.note
 	}
-	return parts, offsets
+	return parts, offsets, notes
 }
 
 // codes reads the error code of each partition: a commit can be refused for
@@ -184,7 +186,8 @@ func codes(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) map[t
 
 // committed notes which partitions the broker took and returns the gravest
 // refusal.
-func (s *Source) committed(parts []*partition, offsets map[string]map[int32]kgo.EpochOffset, codes map[topicPartition]int16) error {
+func (s *Source) committed(parts []*partition, offsets map[string]map[int32]kgo.EpochOffset,
+	notes map[topicPartition]doubt, codes map[topicPartition]int16) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var worst *commitError
@@ -195,7 +198,11 @@ func (s *Source) committed(parts []*partition, offsets map[string]map[int32]kgo.
 		case !answered:
 			err = errors.New("the broker did not answer for it")
 		case err == nil:
-			p.committed = offsets[p.topic][p.partition]
+			p.committed, p.noted = offsets[p.topic][p.partition], notes[p.topicPartition]
+			if p.lastWords != nil && p.committed.Offset >= p.lastOffset && s.err == nil {
+				s.err = p.lastWords
+				s.notify()
+			}
 			continue
 		}
 		e := &commitError{class: classify(err), err: fmt.Errorf("topic %s partition %d: %w", p.topic, p.partition, err)}
@@ -228,6 +235,12 @@ var commitClasses = [...]string{commitOK: "ok", commitRetried: "retried", commit
 type commitError struct {
 	class commitClass
 	err   error
+}
+
+// hopeless reports whether a commit failed for good.
+func hopeless(err error) bool {
+	var e *commitError
+	return errors.As(err, &e) && e.class == commitFailed
 }
 
 func (e *commitError) Error() string { return e.err.Error() }

@@ -78,7 +78,7 @@ func TestRefusalOfOnePartition(t *testing.T) {
 	if at := w.committed(t, 1); at != -1 {
 		t.Fatalf("the refused partition is committed at %d", at)
 	}
-	if parts, _ := s.committable(); len(parts) != 1 || parts[0].partition != 1 {
+	if parts, _, _ := s.committable(); len(parts) != 1 || parts[0].partition != 1 {
 		t.Errorf("%d partitions are to be committed, want the refused one", len(parts))
 	}
 	fault.Remove()
@@ -117,6 +117,7 @@ func TestCommitsCoalesce(t *testing.T) {
 	})
 	cfg := w.config()
 	cfg.Batch.Events = 1
+	cfg.QuarantineAfter = 0 // so that there is no commit before the first batch
 	s := w.open(t, cfg)
 	batches, _ := gather(t, s, 20)
 	batches[0].Ack()

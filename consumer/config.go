@@ -44,6 +44,10 @@ type Config struct {
 	// FetchMaxBytes bounds one fetch response of one broker, compressed. The
 	// client holds one a broker beside the buffer.
 	FetchMaxBytes int32 `mapstructure:"fetch_max_bytes"`
+	// ResponseMaxBytes bounds one response as it comes over the wire. A record
+	// batch is read whole, however large it is; one over the bound ends the
+	// worker, since the partition cannot be read past it.
+	ResponseMaxBytes int32 `mapstructure:"response_max_bytes"`
 	// FetchMaxWait is how long a broker may hold a fetch open for new records.
 	FetchMaxWait time.Duration `mapstructure:"fetch_max_wait"`
 	// DecompressMaxBytes bounds one record batch once decompressed. A batch of
@@ -66,10 +70,14 @@ type Config struct {
 	DeadLetterTopic string `mapstructure:"dead_letter_topic"`
 	// DeadLetterMaxBytes is the largest dead letter to send whole; match it
 	// with the topic's max.message.bytes.
-	DeadLetterMaxBytes int32        `mapstructure:"dead_letter_max_bytes"`
-	CreateTopics       CreateTopics `mapstructure:"create_topics"`
-	SASL               SASL         `mapstructure:"sasl"`
-	TLS                TLS          `mapstructure:"tls"`
+	DeadLetterMaxBytes int32 `mapstructure:"dead_letter_max_bytes"`
+	// QuarantineAfter is how many workers in a row must have died with one
+	// record alone in flight before that record goes to the dead letters. Zero
+	// counts no deaths.
+	QuarantineAfter int          `mapstructure:"quarantine_after"`
+	CreateTopics    CreateTopics `mapstructure:"create_topics"`
+	SASL            SASL         `mapstructure:"sasl"`
+	TLS             TLS          `mapstructure:"tls"`
 	// Dial, when set, opens the connections to brokers in place of TCP: for a
 	// program that embeds the worker, and for servers within the process. It
 	// excludes TLS, which the function may wrap itself.
@@ -133,6 +141,7 @@ func DefaultConfig() Config {
 		Heartbeat:          3 * time.Second,
 		RebalanceTimeout:   60 * time.Second,
 		FetchMaxBytes:      16 << 20,
+		ResponseMaxBytes:   128 << 20,
 		FetchMaxWait:       5 * time.Second,
 		DecompressMaxBytes: 64 << 20,
 		Isolation:          "read_committed",
@@ -140,6 +149,7 @@ func DefaultConfig() Config {
 		Batch:              Batch{Tokens: 16384, Events: 256, Bytes: 4 << 20, Linger: 50 * time.Millisecond},
 		BufferBytes:        64 << 20,
 		DeadLetterMaxBytes: 1048588, // Kafka's own default of message.max.bytes
+		QuarantineAfter:    3,
 		CreateTopics:       CreateTopics{Partitions: 12, Replication: 3},
 	}
 }
@@ -202,6 +212,8 @@ func (c Config) validateGroup(p *problems) {
 
 func (c Config) validateBounds(p *problems) {
 	p.unless(c.FetchMaxBytes > 0, "fetch_max_bytes: must be positive")
+	p.unless(c.ResponseMaxBytes >= c.FetchMaxBytes, "response_max_bytes: must be at least fetch_max_bytes")
+	p.unless(c.QuarantineAfter >= 0, "quarantine_after: must not be negative; 0 counts no deaths")
 	p.unless(c.FetchMaxWait >= 10*time.Millisecond, "fetch_max_wait: must be at least 10ms")
 	p.unless(c.DecompressMaxBytes > 0, "decompress_max_bytes: must be positive")
 	p.unless(c.Batch.Tokens > 0, "batch.tokens: must be positive")

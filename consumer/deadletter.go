@@ -23,6 +23,10 @@ const (
 	HeaderReason    = "__connect.errors.exception.class.name" // a chunk.Reason
 	HeaderMessage   = "__connect.errors.exception.message"
 	HeaderTimestamp = "__connect.errors.timestamp"
+	// HeaderFirstOffset is there if the letter stands for a whole record batch
+	// that could not be read: the batch begins at that offset, and ends at that
+	// of HeaderOffset.
+	HeaderFirstOffset = "chunktide.first_offset"
 	// HeaderOmitted is there if the record was too large to be copied: it
 	// tells what was left out and how many bytes that is. The record itself
 	// lies where the first three headers say, as long as its topic keeps it.
@@ -39,9 +43,10 @@ type deadLetters struct {
 }
 
 type deadLetter struct {
-	record *kgo.Record
-	stage  string
-	err    error // permanent
+	record  *kgo.Record
+	skipped *int64 // see HeaderFirstOffset; nil for a letter of one record
+	stage   string
+	err     error // permanent
 }
 
 // delivery is dead letters on their way.
@@ -165,6 +170,10 @@ func (l *deadLetter) encode(topic string, f form) *kgo.Record {
 	header(HeaderReason, string(reason))
 	header(HeaderMessage, message)
 	header(HeaderTimestamp, strconv.FormatInt(r.Timestamp.UnixMilli(), 10))
+	if l.skipped != nil {
+		header(HeaderFirstOffset, strconv.FormatInt(*l.skipped, 10))
+		header(HeaderOmitted, "a record batch")
+	}
 	switch f {
 	case whole:
 	case withoutValue:

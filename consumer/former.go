@@ -14,10 +14,14 @@ type item struct {
 	part   *partition
 	record *kgo.Record
 	events []chunk.Event
-	err    error // permanent: why there are no events
-	tokens int
-	bytes  int64
-	at     time.Time // when it began to wait
+	err    error  // permanent: why there are no events
+	stage  string // that found err
+	// skipped is set if the record stands for a record batch that could not be
+	// read: it is the batch's first offset, and the record's is its last.
+	skipped *int64
+	tokens  int
+	bytes   int64
+	at      time.Time // when it began to wait
 }
 
 // weight is what the item counts towards the bound on events. A record
@@ -31,7 +35,8 @@ const (
 	byEvents = "events"
 	byBytes  = "bytes"
 	byLinger = "linger"
-	byEnd    = "end" // of a finite source
+	byEnd    = "end"   // of a finite source
+	byDoubt  = "doubt" // a record that may have killed a worker goes alone
 )
 
 // former cuts a stream of items into micro-batches. It keeps their order, has
@@ -106,6 +111,12 @@ func (f *former) cut() []item {
 	batch := f.items[:f.n:f.n]
 	f.restart(append([]item(nil), f.items[f.n:]...))
 	return batch
+}
+
+// cutOne takes the first item alone. There must be one.
+func (f *former) cutOne() []item {
+	f.n = 1
+	return f.cut()
 }
 
 // drop removes every item for which gone reports true.

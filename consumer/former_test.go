@@ -123,6 +123,7 @@ func TestFormerKeepsOrderAndBounds(t *testing.T) {
 func bare(reg prometheus.Registerer, bounds Batch) *Source {
 	cfg := DefaultConfig()
 	cfg.Batch = bounds
+	cfg.QuarantineAfter = 0 // there is no broker to note deaths at
 	s := &Source{
 		cfg: cfg, decode: decode, tokens: words, logger: quiet(), metrics: newMetrics(reg),
 		slot: make(chan struct{}, 1), changed: make(chan struct{}),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -81,6 +83,11 @@ func (s *Source) bind(fetches kgo.Fetches) ([]item, error) {
 		}
 		id := topicPartition{f.Topic, f.Partition}
 		p := s.parts[id]
+		var bomb *kgo.ErrDecompressTooLarge
+		if errors.As(f.Err, &bomb) && p != nil {
+			items = append(items, s.stepOver(p, bomb)...)
+			return
+		}
 		if f.Err != nil {
 			failed = s.fetchError(id, p, f.Err)
 			return
@@ -98,15 +105,39 @@ func (s *Source) bind(fetches kgo.Fetches) ([]item, error) {
 				id.topic, id.partition, first, p.next-1, s.resetAdvice(id))
 			return
 		}
+		items = append(items, s.take(p, f.HighWatermark, s.finite.within(id, f.Records))...)
 		p.readTo(first, last, f.HighWatermark)
 		s.metrics.lag(p)
-		for _, r := range s.finite.within(id, f.Records) {
-			items = append(items, item{part: p, record: r, bytes: size(r)})
-		}
 	})
 	s.reading = len(items) > 0
 	return items, failed
 }
+
+// take makes items of the records of one partition. The first record of an
+// assignment may be one that has killed its owners: it is not decoded, since
+// that may be what kills.
+func (s *Source) take(p *partition, end int64, records []*kgo.Record) []item {
+	items := make([]item, len(records))
+	for i, r := range records {
+		items[i] = item{part: p, record: r, bytes: size(r)}
+	}
+	if p.touched || len(records) == 0 {
+		return items
+	}
+	p.touched = true
+	offset := records[0].Offset
+	if p.condemned(offset, s.cfg.QuarantineAfter) {
+		items[0].err, items[0].stage = quarantined(p.found.deaths), "quarantine"
+		s.logger.Error("a record goes to the dead letters unread: the workers that handled it died",
+			"topic", p.topic, "partition", p.partition, "offset", offset, "deaths", p.found.deaths)
+	}
+	p.suspect(offset, end, batchesInFlight*s.cfg.Batch.Events)
+	return items
+}
+
+// batchesInFlight is how many batches can have been handed out and not be
+// done: one in each stage of the pipeline.
+const batchesInFlight = 3
 
 // size is what a record counts towards the bounds in bytes.
 func size(r *kgo.Record) int64 {
@@ -120,25 +151,37 @@ func size(r *kgo.Record) int64 {
 // interpret decodes the item's record. Its error is fatal; a malformed record
 // is noted in the item.
 func (s *Source) interpret(it *item) error {
-	if it.record.Attrs.IsControl() {
+	if it.record.Attrs.IsControl() || it.err != nil {
 		return nil
 	}
-	events, err := s.decode(toRecord(it.record))
-	if err != nil {
-		if _, permanent := chunk.ReasonOf(err); !permanent {
-			r := it.record
-			return fmt.Errorf("decode topic %s partition %d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
+	it.events, it.tokens, it.err = s.decodeSafely(it.record)
+	if it.err == nil {
+		return nil
+	}
+	if _, permanent := chunk.ReasonOf(it.err); !permanent {
+		r := it.record
+		return fmt.Errorf("decode topic %s partition %d offset %d: %w", r.Topic, r.Partition, r.Offset, it.err)
+	}
+	it.stage = "decode"
+	return nil
+}
+
+// decodeSafely makes a panic the fault of the record: a bug that one record
+// brings to light must not stop its partition.
+func (s *Source) decodeSafely(r *kgo.Record) (events []chunk.Event, tokens int, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.logger.Error("decoding panicked", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "stack", string(debug.Stack()))
+			events, err = nil, chunk.Permanentf(chunk.ReasonPanicked, "decoding panicked (a bug, please report it with the worker's log)")
 		}
-		it.err = err
-		return nil
-	}
-	it.events = events
+	}()
+	events, err = s.decode(toRecord(r))
 	for i := range events {
 		if events[i].Text != "" {
-			it.tokens += s.tokens(events[i].Text)
+			tokens += s.tokens(events[i].Text)
 		}
 	}
-	return nil
+	return events, tokens, err
 }
 
 func toRecord(r *kgo.Record) chunk.Record {
@@ -175,7 +218,6 @@ func (s *Source) accept(items []item) {
 func (s *Source) fetchError(id topicPartition, p *partition, err error) error {
 	var loss *kgo.ErrDataLoss
 	var session *kgo.ErrGroupSession
-	var tooLarge *kgo.ErrDecompressTooLarge
 	where := fmt.Sprintf("topic %s partition %d", id.topic, id.partition)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
@@ -185,9 +227,10 @@ func (s *Source) fetchError(id topicPartition, p *partition, err error) error {
 	case errors.As(err, &loss):
 		return fmt.Errorf("%w: the broker lost records, probably in an unclean leader election; publish what is missing again; %s",
 			err, s.resetAdvice(id))
-	case errors.As(err, &tooLarge):
-		return fmt.Errorf("%s: the record batch at offset %d unfolds to more than decompress_max_bytes (%d); "+
-			"raise it if the batch is meant, or move the group past it to offset %d", where, tooLarge.Offset, s.cfg.DecompressMaxBytes, tooLarge.NextOffset)
+	case id.topic == "" && strings.Contains(err.Error(), "BrokerMaxReadBytes"):
+		// The client cannot tell which partition it is.
+		return fmt.Errorf("a broker's answer is larger than response_max_bytes (%d), so some partition holds a record batch "+
+			"of that size: raise it above the topics' max.message.bytes: %w", s.cfg.ResponseMaxBytes, err)
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		offset := "the group's offset"
 		if p != nil && p.next >= 0 {

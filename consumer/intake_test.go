@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"chunktide/chunk"
 )
 
 func TestLostRangeIsLoud(t *testing.T) {
@@ -82,7 +85,6 @@ func TestFetchErrors(t *testing.T) {
 		{&kgo.ErrGroupSession{Err: kerr.UnknownMemberID}, ""},
 		{&kgo.ErrGroupSession{Err: kerr.FencedInstanceID}, "instance_id"},
 		{&kgo.ErrDataLoss{Topic: topic, Partition: 3}, "the broker lost records"},
-		{&kgo.ErrDecompressTooLarge{Topic: topic, Partition: 3, NextOffset: 77}, "offset 77"},
 		{kerr.OffsetOutOfRange, "topic docs partition 3: the group's offset is no longer in the log"},
 		{kerr.UnknownTopicID, "made anew"},
 		{kerr.TopicAuthorizationFailed, "grant READ"},
@@ -106,17 +108,75 @@ func TestDecoderBugIsFatal(t *testing.T) {
 	}
 }
 
-func TestBatchLargerThanDecompressionBound(t *testing.T) {
+// A batch that unfolds to more than the bound is stepped over: one letter says
+// where it lies, and the records around it come through.
+func TestBombIsSteppedOver(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 1)
-	bomb := w.client(t, kgo.ProducerBatchCompression(kgo.GzipCompression()))
-	r := &kgo.Record{Topic: topic, Value: make([]byte, 900_000)}
-	if err := bomb.ProduceSync(ctx(t), r).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
+	w := newWorld(t, 2)
+	w.produce(t, 0, "a", "b")
+	w.bomb(t, 900_000, 3)
+	w.produce(t, 0, "after", "the bomb")
+	w.produce(t, 1, "elsewhere")
 	cfg := w.config()
 	cfg.DecompressMaxBytes = 100_000
-	if err := nextErr(t, w.open(t, cfg)); !strings.Contains(err.Error(), "decompress_max_bytes") {
-		t.Errorf("%q does not name the setting", err)
+	batches, events := gather(t, w.open(t, cfg), 5)
+	for _, b := range batches {
+		b.Ack()
 	}
+	if len(events) != 5 {
+		t.Errorf("got %q", texts(events))
+	}
+	w.waitCommitted(t, 0, 7)
+	w.checkBombLetter(t, 2, 4)
+}
+
+// The client cannot be moved within a partition that it knows no offset of:
+// then the worker ends when the bomb is dealt with, and the next goes on.
+func TestBombAtTheVeryStartCostsARestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.bomb(t, 900_000, 3)
+	w.produce(t, 0, "after")
+	cfg := w.config()
+	cfg.DecompressMaxBytes = 100_000
+	s := w.open(t, cfg)
+	if err := nextErr(t, s); !strings.Contains(err.Error(), "restart the worker") {
+		t.Fatalf("got %v", err)
+	}
+	shut(t, s)
+	w.waitCommitted(t, 0, 3)
+	w.checkBombLetter(t, 0, 2)
+	if _, events := gather(t, w.open(t, cfg), 1); events[0].Text != "after" {
+		t.Errorf("the next worker got %q", texts(events))
+	}
+}
+
+func (w *world) checkBombLetter(t *testing.T, first, last int) {
+	t.Helper()
+	got := headers(w.deadLetters(t, 1)[0])
+	if got[HeaderFirstOffset] != strconv.Itoa(first) || got[HeaderOffset] != strconv.Itoa(last) ||
+		got[HeaderReason] != string(chunk.ReasonTooLarge) || !strings.Contains(got[HeaderMessage], "decompress_max_bytes") {
+		t.Errorf("the letter says %q", got)
+	}
+}
+
+// bomb produces one batch of n records that unfolds to size bytes.
+func (w *world) bomb(t *testing.T, size, n int) {
+	t.Helper()
+	cl := w.client(t, kgo.ProducerBatchCompression(kgo.GzipCompression()), kgo.ProducerLinger(time.Second))
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		records[i] = &kgo.Record{Topic: topic, Value: make([]byte, size/n)}
+	}
+	if err := cl.ProduceSync(ctx(t), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func headers(r *kgo.Record) map[string]string {
+	m := map[string]string{}
+	for _, h := range r.Headers {
+		m[h.Key] = string(h.Value)
+	}
+	return m
 }

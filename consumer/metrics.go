@@ -40,7 +40,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rebalances: counters("chunktide_rebalances_total", "Changes of this worker's partitions.", "kind",
 			"assigned", "revoked", "lost"),
 		batches: counters("chunktide_batches_total", "Micro-batches by the bound that closed them.", "closed_by",
-			byTokens, byEvents, byBytes, byLinger, byEnd),
+			byTokens, byEvents, byBytes, byLinger, byEnd, byDoubt),
 		letters: counters("chunktide_dead_letters_total", "Records in the dead-letter topic, by reason.", "reason"),
 		lettersCut: f.NewCounter(prometheus.CounterOpts{
 			Name: "chunktide_dead_letters_cut_total", Help: "Dead letters that only point to their record, which was too large to copy.",

@@ -25,6 +25,15 @@ type partition struct {
 	spans []*span
 	// done is what may be committed, committed what the broker holds.
 	done, committed kgo.EpochOffset
+	// found is the doubt that the owners before left behind, note the one that
+	// is committed with done, noted what the broker holds of it.
+	found, note, noted doubt
+	// touched says that this assignment has read something, proven that it has
+	// got over a batch.
+	touched, proven bool
+	// lastWords, if set, end the worker once lastOffset is committed.
+	lastWords  error
+	lastOffset int64
 }
 
 // span is the records of one partition in one batch.
@@ -55,12 +64,15 @@ func (p *partition) advance() {
 		p.done = kgo.EpochOffset{Epoch: last.Epoch, Offset: last.Offset + 1}
 		n++
 	}
+	if n > 0 {
+		p.progress()
+	}
 	p.spans = p.spans[n:]
 }
 
 // committable reports whether there is something to tell the broker.
 func (p *partition) committable() bool {
-	return !p.gone && p.done.Offset >= 0 && p.done != p.committed
+	return !p.gone && p.done.Offset >= 0 && (p.done != p.committed || p.note != p.noted)
 }
 
 // lag is how many offsets lie between the log's end and what is durable.

@@ -61,11 +61,11 @@ func TestLateAcknowledgementIsOfNoAccount(t *testing.T) {
 	s.feed(s.parts[id], 100, 105)
 	later := next(t, s)
 	b.Ack()
-	if _, offsets := s.committable(); len(offsets) > 0 {
+	if _, offsets, _ := s.committable(); len(offsets) > 0 {
 		t.Fatalf("a late acknowledgement made %v committable", offsets)
 	}
 	later.Ack()
-	if _, offsets := s.committable(); offsets[topic][0].Offset != 105 || offsets[topic][0].Epoch != 3 {
+	if _, offsets, _ := s.committable(); offsets[topic][0].Offset != 105 || offsets[topic][0].Epoch != 3 {
 		t.Errorf("committable %v, want offset 105 at epoch 3", offsets)
 	}
 }

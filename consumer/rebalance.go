@@ -67,6 +67,7 @@ func (s *Source) revoked(_ context.Context, cl *kgo.Client, taken map[string][]i
 		s.logger.Warn("partitions were taken away before their batches were done; another worker will do them again",
 			"batches", open, "waited", s.cfg.RebalanceTimeout/2)
 	}
+	s.forgiveAll(parts)
 	// A quarter more at most, so that the rest is left for joining again.
 	ctx, cancel := context.WithTimeout(s.hard, s.cfg.RebalanceTimeout/4)
 	defer cancel()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -50,17 +51,20 @@ type Source struct {
 	parts    map[topicPartition]*partition
 	former   former
 	inFlight int64 // bytes handed out and not acknowledged
+	open     int   // batches handed out and not acknowledged
 	held     *held
 	err      error // fatal; sticky
 	reading  bool  // records were polled and are being decoded
 	sessions int   // how often a group session has begun
 	closing  bool
+	died     bool // see Died
 }
 
 // held is a batch that was cut and waits for its dead letters.
 type held struct {
 	batch   *batch
 	letters *delivery
+	marked  bool // there are marks to be committed before it goes out
 }
 
 // ErrClosed is returned by Next after Close.
@@ -149,6 +153,14 @@ func (s *Source) hold(now time.Time) (*held, *wakeup, error) {
 	case s.held != nil: // by a call whose context ended
 		return s.held, nil, nil
 	}
+	if s.alone() {
+		if s.former.n == 0 || s.open > 0 {
+			return nil, &wakeup{changed: s.changed}, nil
+		}
+		s.metrics.closed(byDoubt)
+		s.held = s.cut(s.former.cutOne())
+		return s.held, nil, nil
+	}
 	by, ok := s.former.closed(now)
 	if !ok && s.sessions > 0 && !s.reading && s.finite.read(s.parts) {
 		switch {
@@ -160,7 +172,7 @@ func (s *Source) hold(now time.Time) (*held, *wakeup, error) {
 	}
 	if ok {
 		s.metrics.closed(by)
-		s.held = s.cut()
+		s.held = s.cut(s.former.cut())
 		return s.held, nil, nil
 	}
 	w := &wakeup{changed: s.changed}
@@ -180,6 +192,9 @@ func (s *Source) release(ctx context.Context, h *held) (chunk.Batch, error) {
 			}
 			return chunk.Batch{}, err
 		}
+	}
+	if h.marked {
+		s.commitMarks(ctx)
 	}
 	s.mu.Lock()
 	s.held = nil
@@ -244,6 +259,7 @@ func (s *Source) Close(ctx context.Context) error {
 
 	err := within(ctx, s.loops.Wait)
 	if err == nil {
+		s.forgiveAll(s.all())
 		err = s.commitNow(ctx)
 	}
 	if leave := s.client.LeaveGroupContext(ctx); leave != nil {
@@ -258,6 +274,12 @@ func (s *Source) Close(ctx context.Context) error {
 		return fmt.Errorf("close the Kafka source: %w", err)
 	}
 	return nil
+}
+
+func (s *Source) all() []*partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.parts))
 }
 
 // within runs f and returns when it has, or when ctx ends.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"chunktide/chunk"
 )
 
 func TestEventsComeInLogOrderAndAreCommitted(t *testing.T) {
@@ -47,8 +49,8 @@ func TestEventsComeInLogOrderAndAreCommitted(t *testing.T) {
 	if n := len(samples(t, reg, "chunktide_consumer_lag")); n != 2 {
 		t.Errorf("%d lag series, want 2", n)
 	}
-	if n := len(samples(t, reg, "chunktide_dead_letters_total")); n != 17 {
-		t.Errorf("%d dead-letter series at zero, want one for each of the 17 reasons", n)
+	if n := len(samples(t, reg, "chunktide_dead_letters_total")); n != len(chunk.Reasons()) {
+		t.Errorf("%d dead-letter series at zero, want one for each of the %d reasons", n, len(chunk.Reasons()))
 	}
 	shut(t, s)
 	if n := len(samples(t, reg, "chunktide_consumer_lag")); n != 0 {

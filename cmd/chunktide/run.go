@@ -13,6 +13,7 @@ import (
 
 	"chunktide/configs"
 	"chunktide/embedder"
+	"chunktide/pipeline"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -61,6 +62,9 @@ func runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (er
 	logger.Info("worker started", "version", version, "model_version", model, "index", cfg.Qdrant.Index,
 		"collection", w.index.Collection(), "topics", cfg.Kafka.Topics, "group", cfg.Kafka.Group)
 	if err := w.line.Run(ctx); err != nil {
+		if errors.Is(err, pipeline.ErrStalled) {
+			w.source.Died() // of what is in flight: the next owner is to know
+		}
 		return err
 	}
 	logger.Info("worker stopped: everything it had read is durable or left to the next")

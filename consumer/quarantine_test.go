@@ -1,0 +1,263 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"chunktide/chunk"
+)
+
+func TestDoubtIsKeptInMetadata(t *testing.T) {
+	for _, d := range []doubt{{}, {deaths: 1}, {deaths: 7, until: 9}, {until: 1 << 40}} {
+		if got := parseDoubt(d.encode()); got != d {
+			t.Errorf("%+v comes back as %+v", d, got)
+		}
+	}
+	for _, foreign := range []string{"", "x", "chunktide deaths=1", "chunktide deaths=-1 until=0", "chunktide deaths=1 until=2 and more", "deaths=1 until=2"} {
+		if got := parseDoubt(foreign); got != (doubt{}) {
+			t.Errorf("%q is read as %+v", foreign, got)
+		}
+	}
+}
+
+func FuzzParseDoubt(f *testing.F) {
+	f.Add("chunktide deaths=3 until=17")
+	f.Fuzz(func(t *testing.T, metadata string) {
+		if d := parseDoubt(metadata); d != (doubt{}) && d.encode() != metadata {
+			t.Errorf("%q is read as %+v", metadata, d)
+		}
+	})
+}
+
+// mortal is a group of one worker at a time, each of which may die.
+type mortal struct {
+	*world
+	t       *testing.T
+	cfg     Config
+	handled map[string]int
+	deaths  int
+}
+
+func newMortal(t *testing.T, partitions int32) *mortal {
+	m := &mortal{world: newWorld(t, partitions), t: t, handled: map[string]int{}}
+	m.cfg = m.config()
+	// A static member's place is taken over at once when it starts again.
+	m.cfg.InstanceID = "mortal"
+	m.cfg.Batch.Events = 4
+	return m
+}
+
+// live runs one worker over the log until its end. It dies, as a process
+// does, of whatever fatal says of the batches it is handed; it reports whether
+// it lived to see the end.
+func (m *mortal) live(fatal func([]chunk.Event) bool) bool {
+	m.t.Helper()
+	wire := &cable{dial: m.net.DialContext}
+	cfg := m.cfg
+	cfg.options = append(slices.Clone(cfg.options), kgo.Dialer(wire.Dial))
+	s, err := New(ctx(m.t), cfg, decode, words, quiet(), nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for !m.level() {
+		b := next(m.t, s)
+		if fatal(b.Events) {
+			m.deaths++
+			wire.cut()
+			gone, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			_ = s.Close(gone)
+			return false
+		}
+		for _, e := range b.Events {
+			m.handled[e.Text]++
+		}
+		b.Ack()
+		eventually(m.t, "what was acknowledged is committed", func() bool { parts, _, _ := s.committable(); return len(parts) == 0 })
+	}
+	shut(m.t, s)
+	return true
+}
+
+// level reports whether the group has committed the whole log.
+func (m *mortal) level() bool {
+	ends, err := m.adm.ListEndOffsets(ctx(m.t), topic)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	commits, err := m.adm.FetchOffsets(ctx(m.t), group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return false
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	level := true
+	ends.Each(func(o kadm.ListedOffset) {
+		c, ok := commits.Lookup(topic, o.Partition)
+		level = level && (o.Offset == 0 || ok && c.At == o.Offset)
+	})
+	return level
+}
+
+func has(text string) func([]chunk.Event) bool {
+	return func(events []chunk.Event) bool {
+		return slices.ContainsFunc(events, func(e chunk.Event) bool { return e.Text == text })
+	}
+}
+
+// fill produces n innocent records, some with a killer among them.
+func (m *mortal) fill(partition int32, n, killerAt int) {
+	for i := range n {
+		text := fmt.Sprintf("innocent %d.%d", partition, i)
+		if i == killerAt {
+			text = "killer"
+		}
+		m.produce(m.t, partition, text)
+	}
+}
+
+func (m *mortal) checkInnocents(want int) {
+	m.t.Helper()
+	if _, ok := m.handled["killer"]; ok || len(m.handled) != want {
+		m.t.Errorf("%d different records were handled (%v), want %d and not the killer", len(m.handled), m.handled, want)
+	}
+	letters := m.deadLetters(m.t, 1)
+	got := headers(letters[0])
+	if len(letters) != 1 || string(letters[0].Value) != "killer" || got[HeaderReason] != string(chunk.ReasonKilledWorkers) || got[HeaderStage] != "quarantine" {
+		m.t.Errorf("dead letters %q with %q, want the killer alone", letters[0].Value, got)
+	}
+}
+
+// A record that kills whoever handles it ends in the dead letters; those
+// around it, in its partition and in the batches that it shared, are handled.
+func TestARecordThatKillsIsQuarantined(t *testing.T) {
+	t.Parallel()
+	for _, killerAt := range []int{0, 1, 6, 19} {
+		t.Run(fmt.Sprint(killerAt), func(t *testing.T) {
+			t.Parallel()
+			m := newMortal(t, 2)
+			m.fill(0, 20, killerAt)
+			m.fill(1, 20, -1)
+			for !m.live(has("killer")) {
+				if m.deaths > 12 {
+					t.Fatal("the workers die on and on")
+				}
+			}
+			t.Logf("%d deaths", m.deaths)
+			m.checkInnocents(39)
+			if a, b := m.doubt(0), m.doubt(1); a != b || a != (doubt{}) {
+				t.Errorf("doubt is left behind: %v, %v", a, b)
+			}
+		})
+	}
+}
+
+func (m *mortal) doubt(partition int32) doubt {
+	offsets, err := m.adm.FetchOffsetsForTopics(ctx(m.t), group, topic)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	o, _ := offsets.Lookup(topic, partition)
+	return parseDoubt(o.Metadata)
+}
+
+// The control: where no deaths are counted, the killer stops its partition.
+func TestControlWithoutQuarantineThePartitionStops(t *testing.T) {
+	t.Parallel()
+	m := newMortal(t, 1)
+	m.cfg.QuarantineAfter = 0
+	m.fill(0, 20, 6)
+	for range 12 {
+		if m.live(has("killer")) {
+			t.Fatal("somebody got over the killer")
+		}
+	}
+	if at := m.committed(t, 0); at > 6 {
+		t.Errorf("committed %d, behind the killer", at)
+	}
+}
+
+// Workers that die for reasons of their own, now and then, condemn nobody.
+func TestDeathsThatAreNotARecordsFaultCondemnNone(t *testing.T) {
+	t.Parallel()
+	m := newMortal(t, 2)
+	m.fill(0, 40, -1)
+	m.fill(1, 40, -1)
+	for life := 0; ; life++ {
+		n := 0
+		if m.live(func([]chunk.Event) bool { n++; return n > 2 && life < 12 }) {
+			break
+		}
+	}
+	if len(m.handled) != 80 || m.deaths == 0 {
+		t.Errorf("%d of 80 records were handled over %d deaths", len(m.handled), m.deaths)
+	}
+	ends, err := m.adm.ListEndOffsets(ctx(t), letters)
+	if o, _ := ends.Lookup(letters, 0); err != nil || o.Offset != 0 {
+		t.Errorf("%d dead letters, %v", o.Offset, err)
+	}
+}
+
+// Whoever lets go in order has not died, even if it got nowhere; but one that
+// ends because of what is in flight says so.
+func TestOnlyDeathsAreCounted(t *testing.T) {
+	t.Parallel()
+	for name, died := range map[string]bool{"in order": false, "stuck": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMortal(t, 1)
+			m.fill(0, 8, -1)
+			for range 6 {
+				s, err := New(ctx(t), m.cfg, decode, words, quiet(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				next(t, s)
+				if died {
+					s.Died()
+				}
+				shut(t, s)
+			}
+			if d := m.doubt(0); (d != doubt{}) != died {
+				t.Errorf("%+v is left behind", d)
+			}
+		})
+	}
+}
+
+// A decoder that panics is a bug, and the record that found it a dead letter.
+func TestPanicIsADeadLetter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.produce(t, 0, "a", "panic", "b")
+	s, err := New(ctx(t), w.config(), func(r chunk.Record) ([]chunk.Event, error) {
+		if string(r.Value) == "panic" {
+			panic("no such luck")
+		}
+		return decode(r)
+	}, words, quiet(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { shut(t, s) })
+	batches, events := gather(t, s, 2)
+	for _, b := range batches {
+		b.Ack()
+	}
+	if got := texts(events); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("got %q", got)
+	}
+	w.waitCommitted(t, 0, 3)
+	if got := headers(w.deadLetters(t, 1)[0]); got[HeaderReason] != string(chunk.ReasonPanicked) {
+		t.Errorf("the letter says %q", got)
+	}
+}
