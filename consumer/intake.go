@@ -63,6 +63,9 @@ func (s *Source) poll() error {
 		return err
 	}
 	for i := range items {
+		if items[i].err != nil {
+			continue // what it holds is not to be looked at
+		}
 		if err := s.interpret(&items[i]); err != nil {
 			return err
 		}
@@ -151,7 +154,7 @@ func size(r *kgo.Record) int64 {
 // interpret decodes the item's record. Its error is fatal; a malformed record
 // is noted in the item.
 func (s *Source) interpret(it *item) error {
-	if it.record.Attrs.IsControl() || it.err != nil {
+	if it.record.Attrs.IsControl() {
 		return nil
 	}
 	it.events, it.tokens, it.err = s.decodeSafely(it.record)

@@ -56,7 +56,7 @@ func (p *Pipeline) applyOnce(ctx context.Context, w *work) ([]chunk.Rejection, e
 				points[k] = w.points[item]
 			}
 		}
-		return p.sink.Apply(ctx, points)
+		return p.guard("the index", func() error { return p.sink.Apply(ctx, points) })
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store %d points: %w", len(w.points), err)

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 
 	"chunktide/chunk"
@@ -40,6 +41,19 @@ func (r *refusals) bisect(n int, do func(items []int) error) (map[int]error, err
 			"check the collection and the model; the last refusal: %s", inARow, culprits[n-1].Error())
 	}
 	return culprits, nil
+}
+
+// guard makes a panic a refusal, so that the bisection finds what brought it
+// about: one text or point that nobody thought of must not stop its partition.
+// What was panicked with is not logged, since it may hold the text.
+func (p *Pipeline) guard(who string, do func() error) (err error) {
+	defer func() {
+		if recover() != nil {
+			p.logger.Error(who+" panicked, which is a bug: please report it", "stack", string(debug.Stack()))
+			err = chunk.Permanentf(chunk.ReasonPanicked, "%s panicked: the worker's log has the stack", who)
+		}
+	}()
+	return do()
 }
 
 func bisectPart(items []int, do func(items []int) error, culprits map[int]error) error {

@@ -109,12 +109,26 @@ func TestReplayWithAnEmptyCacheNeedsNoModel(t *testing.T) {
 	}
 }
 
+// panics does so where it is true.
+func panics(of func(string) bool) func(string) bool {
+	return func(text string) bool {
+		if of(text) {
+			panic("nobody thought of " + text)
+		}
+		return false
+	}
+}
+
 func TestRefusedEventsDoNotTakeOthersAlong(t *testing.T) {
 	bad := func(text string) bool { return strings.HasPrefix(text, "bad") }
 	faults := map[string]func(*line){
-		"the encoder names the text":         func(l *line) { l.encoder.refuse = bad },
-		"the encoder fails as a whole":       func(l *line) { l.encoder.poison = bad },
-		"the index refuses the point":        func(l *line) { l.sink.refuse = func(p chunk.Point) bool { return bad(p.Text) } },
+		"the encoder names the text":   func(l *line) { l.encoder.refuse = bad },
+		"the encoder fails as a whole": func(l *line) { l.encoder.poison = bad },
+		"the index refuses the point":  func(l *line) { l.sink.refuse = func(p chunk.Point) bool { return bad(p.Text) } },
+		"the encoder panics":           func(l *line) { l.encoder.poison = panics(bad) },
+		"the index panics": func(l *line) {
+			l.sink.refuse = func(p chunk.Point) bool { return panics(bad)(p.Text) }
+		},
 		"the encoder refuses, without cache": func(l *line) { l.encoder.refuse = bad; l.cache.off = true },
 	}
 	for name, inject := range faults {

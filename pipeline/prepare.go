@@ -259,7 +259,11 @@ func (p *Pipeline) encode(ctx context.Context, w *work, texts []text, missing []
 		for k, item := range items {
 			values[k] = texts[missing[item]].value
 		}
-		embeddings, err := p.encoder.Encode(ctx, values)
+		var embeddings []chunk.Embedding
+		err := p.guard("the encoder", func() (err error) {
+			embeddings, err = p.encoder.Encode(ctx, values)
+			return err
+		})
 		var refused *chunk.Rejected
 		if err != nil && !errors.As(err, &refused) {
 			return err
