@@ -34,6 +34,7 @@ type Config struct {
 	Cache    cache.Config        `mapstructure:"cache"`
 	Qdrant   sink.Config         `mapstructure:"qdrant"`
 	Pipeline pipeline.Config     `mapstructure:"pipeline"`
+	Limits   Limits              `mapstructure:"limits"`
 	Admin    Admin               `mapstructure:"admin"`
 	Log      Log                 `mapstructure:"log"`
 }
@@ -78,12 +79,13 @@ const (
 	Cache    Section = "cache"
 	Qdrant   Section = "qdrant"
 	Pipeline Section = "pipeline"
+	Whole    Section = "limits"
 	AdminAPI Section = "admin"
 )
 
 // Worker is what the worker needs: everything.
 func Worker() []Section {
-	return []Section{Kafka, Events, Embedder, Cache, Qdrant, Pipeline, AdminAPI}
+	return []Section{Kafka, Events, Embedder, Cache, Qdrant, Pipeline, Whole, AdminAPI}
 }
 
 // Validate reports every problem in the given sections, each with its key.
@@ -100,6 +102,7 @@ func (c Config) Validate(sections ...Section) error {
 	check(Cache, c.Cache.Validate())
 	check(Qdrant, c.Qdrant.Validate())
 	check(Pipeline, c.Pipeline.Validate())
+	check(Whole, c.validateLimits())
 	check(AdminAPI, c.Admin.validate())
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		all = append(all, fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format))

@@ -43,6 +43,9 @@ func runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (er
 	if err != nil {
 		return err
 	}
+	if err := boundMemory(cfg, residentBytes()); err != nil {
+		return err
+	}
 	model := encoder.Recipe().ModelVersion()
 	w, err := newWorker(ctx, cfg, encoder, nil, logger, reg)
 	if err != nil {
