@@ -54,11 +54,16 @@ type process struct {
 
 func startWorker(t *testing.T, settings []string) *process {
 	t.Helper()
+	return startAs(t, os.Args[0], settings)
+}
+
+func startAs(t *testing.T, bin string, settings []string) *process {
+	t.Helper()
 	args := []string{"run"}
 	for _, s := range settings {
 		args = append(args, "--set", s)
 	}
-	p := &process{Cmd: exec.Command(os.Args[0], args...), log: &bytes.Buffer{}}
+	p := &process{Cmd: exec.Command(bin, args...), log: &bytes.Buffer{}}
 	p.Env = append(os.Environ(), asCommand+"=1")
 	p.Stderr = p.log
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
