@@ -222,7 +222,9 @@ func (m *maker) change(c int, cdc bool) Record {
 		}
 		e.Op = "delete"
 	case !cdc && m.chance(m.shape.Refused):
-		e.Text, r.Kind = " \t ", Refused
+		// A separator is white space to the encoder and none to the decoder, to
+		// whom an empty text is a delete.
+		e.Text, r.Kind = " \x1c ", Refused
 	default:
 		e.Text = fmt.Sprintf("words number %d of the text %d", m.rng.IntN(50), m.rng.IntN(m.shape.Texts))
 		state.Living, state.Text = true, e.Text
