@@ -170,6 +170,20 @@ func (m *mortal) doubt(partition int32) doubt {
 	return parseDoubt(o.Metadata)
 }
 
+// The same under KIP-848, where the broker assigns the partitions.
+func TestARecordThatKillsIsQuarantinedUnderNextGen(t *testing.T) {
+	t.Parallel()
+	m := newMortal(t, 1)
+	m.cfg.InstanceID, m.cfg.NextGen = "", true
+	m.fill(0, 8, 3)
+	for !m.live(has("killer")) {
+		if m.deaths > 12 {
+			t.Fatal("the workers die on and on")
+		}
+	}
+	m.checkInnocents(7)
+}
+
 // The control: where no deaths are counted, the killer stops its partition.
 func TestControlWithoutQuarantineThePartitionStops(t *testing.T) {
 	t.Parallel()

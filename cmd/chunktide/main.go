@@ -13,19 +13,24 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"chunktide/embedder"
 )
 
 // version is set by the linker.
 var version = "dev"
 
-func main() {
+func main() { os.Exit(runProcess(nil)) }
+
+// runProcess is main with a seam: wrap may put something around a worker's
+// encoder: tests have it hang, or kill.
+func runProcess(wrap func(embedder.Encoder) embedder.Encoder) int {
 	// The first signal asks for a graceful stop; once it came the default is
 	// restored, so that a second one kills.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}, os.Environ())
-	stop()
-	os.Exit(code)
+	defer stop()
+	return run(ctx, os.Args[1:], &app{io: stdio{os.Stdin, os.Stdout, os.Stderr}, environ: os.Environ(), wrap: wrap})
 }
 
 // stdio is where a command reads and writes.
@@ -48,14 +53,14 @@ func (e usageError) Unwrap() error { return e.error }
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // run is main without the process: tests call it too.
-func run(ctx context.Context, args []string, io stdio, environ []string) int {
-	root := newRoot(&app{io: io, environ: environ})
+func run(ctx context.Context, args []string, a *app) int {
+	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(io.err, "chunktide:", err)
+	fmt.Fprintln(a.io.err, "chunktide:", err)
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage

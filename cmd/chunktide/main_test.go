@@ -2,28 +2,62 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+
+	"chunktide/chunk"
+	"chunktide/embedder"
 )
 
 // The test binary is the command as well: tests that need a worker as a
-// process of its own start themselves with this variable set.
-const asCommand = "CHUNKTIDE_TEST_AS_COMMAND"
+// process of its own start themselves with asCommand set. The other variables
+// name a word; the worker's encoder does what they say at a text that has it.
+const (
+	asCommand = "CHUNKTIDE_TEST_AS_COMMAND"
+	killAt    = "CHUNKTIDE_TEST_KILL_AT"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
-		main()
+		os.Exit(runProcess(faultyEncoder))
 	}
 	os.Exit(m.Run())
+}
+
+// faultyEncoder puts the faults that the environment asks for around e.
+func faultyEncoder(e embedder.Encoder) embedder.Encoder {
+	if word := os.Getenv(killAt); word != "" {
+		// As a fault in a native library does: nothing can be deferred.
+		e = tripwire{e, word, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }}
+	}
+	return e
+}
+
+// tripwire does something before a text with a word in it is encoded.
+type tripwire struct {
+	embedder.Encoder
+	word string
+	do   func()
+}
+
+func (w tripwire) Encode(ctx context.Context, texts []string) ([]chunk.Embedding, error) {
+	for _, text := range texts {
+		if strings.Contains(text, w.word) {
+			w.do()
+		}
+	}
+	return w.Encoder.Encode(ctx, texts)
 }
 
 // command runs the command line inside the test.
 func command(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, stdio{strings.NewReader(stdin), &out, &errs}, nil)
+	code = run(t.Context(), args, &app{io: stdio{strings.NewReader(stdin), &out, &errs}})
 	return code, out.String(), errs.String()
 }
 

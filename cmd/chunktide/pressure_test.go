@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -130,14 +131,14 @@ func TestMemoryStaysBoundedUnderPressure(t *testing.T) {
 		"cache.memory_bytes=33554432", "log.level=error",
 	}
 	worker := buildWorker(t)
-	bounded := append(settings, "kafka.group="+name, "qdrant.index="+name, fmt.Sprint("limits.memory=", pressureMemory))
+	bounded := slices.Concat(settings, []string{"kafka.group=" + name, "qdrant.index=" + name, fmt.Sprint("limits.memory=", pressureMemory)})
 	p := fillUnderPressure(t, bounded)
 	peak := runUnderPressure(t, worker, bounded, p)
 	t.Logf("peak %d MiB, limit %d MiB", peak>>20, pressureMemory>>20)
 	if peak > pressureMemory {
 		t.Errorf("the worker took %d MiB, the limit is %d MiB", peak>>20, pressureMemory>>20)
 	}
-	control := append(settings, "kafka.group="+name+"-control", "qdrant.index="+name+"-control", "kafka.decompress_max_bytes=1073741824")
+	control := slices.Concat(settings, []string{"kafka.group=" + name + "-control", "qdrant.index=" + name + "-control", "kafka.decompress_max_bytes=1073741824"})
 	if peak := runUnderPressure(t, worker, control, nil); peak < pressureMemory {
 		t.Errorf("the bombs are none: unfolded they take the worker to %d MiB only", peak>>20)
 	}

@@ -11,12 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"chunktide/configs"
+	"chunktide/embedder"
 )
 
 // app is what the commands share.
 type app struct {
 	io      stdio
 	environ []string
+	wrap    func(embedder.Encoder) embedder.Encoder // see runProcess
 
 	configFile string
 	set        []string

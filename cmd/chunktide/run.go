@@ -31,17 +31,20 @@ had not acknowledged is read again by the next: let your supervisor restart it.`
 			if err != nil {
 				return err
 			}
-			return runWorker(cmd.Context(), cfg, logger)
+			return a.runWorker(cmd.Context(), cfg, logger)
 		},
 	}
 }
 
-func runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
+func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	encoder, err := newEncoder(cfg, logger, reg)
 	if err != nil {
 		return err
+	}
+	if a.wrap != nil {
+		encoder = a.wrap(encoder)
 	}
 	if err := boundMemory(cfg, residentBytes()); err != nil {
 		return err
