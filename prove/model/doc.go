@@ -1,17 +1,34 @@
 // Package model is the write protocol as a seeded state machine, small enough
-// to run a million histories: a log of several partitions, two groups of
-// workers, one index, and a network that loses, repeats and delays.
+// to run a million histories: a log of several partitions, one or two groups
+// of workers, backfills, one index, and a network that loses, repeats and
+// delays.
 //
-// What is modelled: producers that repeat, reorder and re-key events; deletes
-// of chunks and documents, with and without versions; snapshot rows read
-// before they are written; poisonous events; workers that crash between any
-// two steps, or lose their partitions without noticing; requests that fail,
-// that are applied though the caller saw a timeout, that are applied long
-// after, or by half.
+// What is modelled:
+//   - producers that repeat, reorder and re-key events; deletes of chunks and
+//     documents, with and without versions; events that nothing can apply;
+//     records that kill every process that handles them;
+//   - workers that die between any two steps, lose their session without
+//     noticing and go on as zombies (working, polling, committing), let go of
+//     partitions in order with or without draining, or end with a fatal error;
+//   - requests that are refused, lost, applied though the caller saw a timeout,
+//     applied by half, or applied long after, when their sender is gone; the
+//     two halves of a delete (tombstone, then the vector) torn apart;
+//   - commits and dead letters that are refused, or done with the answer lost;
+//   - replays: a group is stopped, its offsets are set back, zombies go on;
+//   - backfills that overlap the stream, die and begin again;
+//   - the count of attempts that is committed before a batch is handed out,
+//     the careful mode after a death, and quarantine after several.
 //
-// What is held: a stored version never falls; every record below a committed
-// offset is covered by the index or in the dead letters; when all is read, and
-// every delayed request has arrived, the index equals the fold of the log.
+// What is held, after every step: a stored version never falls; whatever lies
+// below a committed offset stays covered by the index or in the dead letters
+// of its group; no innocent record is put in quarantine unless the world
+// itself killed its workers over and over. When all is read, and every delayed
+// request has arrived: every partition was read to its end, and the index
+// equals the fold of the log, texts and vectors.
+//
+// Assumed: the group's coordinator executes the commits of one member in
+// order, and refuses those of a member that it has dismissed. Qdrant applies
+// one point atomically.
 //
 // Each [Mutant] takes one rule out of the protocol. A test asserts that each
 // is caught: a rule whose absence nobody notices is not a rule.
@@ -34,15 +51,32 @@ const (
 	UnboundedVersion Mutant = "versions of 2^53 and more are taken"
 	TimeoutIsSuccess Mutant = "a request that timed out counts as done"
 	HighestWatermark Mutant = "the highest acknowledged offset is committed, not the end of the contiguous ones"
-	NoWriterHalf     Mutant = "writers do not look for the document's tombstone"
-	ScanBeforeTomb   Mutant = "a document's chunks are looked for before its tombstone is written"
-	BareDeleteOnTop  Mutant = "a versionless delete takes a version above every counter"
+	LetterUnawaited  Mutant = "an offset passes before its dead letter is acknowledged"
+
+	// Deletes.
+	NoWriterHalf    Mutant = "writers do not look for the document's tombstone"
+	ScanBeforeTomb  Mutant = "a document's chunks are looked for before its tombstone is written"
+	BareDeleteOnTop Mutant = "a versionless delete takes a version above every counter"
+	VectorKept      Mutant = "a tombstone does not drop the vector of what it replaces"
+	DropWhateverIs  Mutant = "vectors are dropped whether or not the tombstone passed the fence"
+	HalfIsWhole     Mutant = "a delete that finds a tombstone takes its vector for dropped"
+
+	// Quarantine.
+	NoMarker      Mutant = "attempts are not kept where a restart finds them"
+	MarkerStays   Mutant = "progress does not clear the attempts"
+	MarkerKept    Mutant = "letting go in order leaves the attempt behind"
+	NotAlone      Mutant = "a record under suspicion is handled together with those of other partitions"
+	NotCleared    Mutant = "others follow a record under suspicion before it is cleared by a commit"
+	NoSuspicion   Mutant = "after a death whole batches go on, and the head pays for its neighbours"
+	WholeBatchOut Mutant = "quarantine takes the batch, not the record"
 )
 
 // Mutants lists all of them but None.
 func Mutants() []Mutant {
 	return []Mutant{
 		NoFence, NoCollapse, HardDelete, LowerThanFilter, CheckThenWrite, OffsetAsVersion, CommitBeforeAck, SnapshotLate,
-		UnboundedVersion, TimeoutIsSuccess, HighestWatermark, NoWriterHalf, ScanBeforeTomb, BareDeleteOnTop,
+		UnboundedVersion, TimeoutIsSuccess, HighestWatermark, LetterUnawaited,
+		NoWriterHalf, ScanBeforeTomb, BareDeleteOnTop, VectorKept, DropWhateverIs, HalfIsWhole,
+		NoMarker, MarkerStays, MarkerKept, NotAlone, NotCleared, NoSuspicion, WholeBatchOut,
 	}
 }

@@ -2,7 +2,11 @@ package model
 
 import (
 	"os"
+	"reflect"
+	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -21,30 +25,98 @@ func seeds(t *testing.T, otherwise uint64) uint64 {
 	return n
 }
 
+// total is the sum over many histories.
+type total struct {
+	events int
+	faults Faults
+	// failed is the lowest seed that was violated.
+	failed    uint64
+	violation string
+}
+
+// add adds one history to the sum.
+func (s *total) add(seed uint64, r Result) {
+	s.events += r.Events
+	sum, one := reflect.ValueOf(&s.faults).Elem(), reflect.ValueOf(r.Faults)
+	for i := range sum.NumField() {
+		sum.Field(i).SetInt(sum.Field(i).Int() + one.Field(i).Int())
+	}
+	if r.Violation != "" && (s.violation == "" || seed < s.failed) {
+		s.failed, s.violation = seed, r.Violation
+	}
+}
+
+// runAll runs seeds 0 … n-1 on all processors, or up to the first that is
+// violated.
+func runAll(n uint64, mutant Mutant) total {
+	var (
+		sum     total
+		next    atomic.Uint64
+		end     atomic.Uint64
+		mu      sync.Mutex
+		running sync.WaitGroup
+	)
+	end.Store(n)
+	for range runtime.GOMAXPROCS(0) {
+		running.Go(func() {
+			var mine total
+			for {
+				seed := next.Add(1) - 1
+				if seed >= end.Load() {
+					break
+				}
+				r := Run(seed, mutant)
+				mine.add(seed, r)
+				for last := end.Load(); r.Violation != "" && seed < last && !end.CompareAndSwap(last, seed); {
+					last = end.Load()
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			sum.add(mine.failed, Result{Violation: mine.violation, Events: mine.events, Faults: mine.faults})
+		})
+	}
+	running.Wait()
+	return sum
+}
+
 func TestTheProtocolHolds(t *testing.T) {
-	events, faults := 0, 0
 	n := seeds(t, 2000)
-	for seed := range n {
-		r := Run(seed, None)
-		events += r.Events
-		faults += r.Faults
-		if r.Violation != "" {
-			t.Fatalf("seed %d: %s", seed, r.Violation)
+	sum := runAll(n, None)
+	if sum.violation != "" {
+		t.Fatalf("seed %d: %s", sum.failed, sum.violation)
+	}
+	t.Logf("%d seeds, %d events, no violation, %+v", n, sum.events, sum.faults)
+	// A fault that never happens proves nothing.
+	for i, v := 0, reflect.ValueOf(sum.faults); i < v.NumField(); i++ {
+		if v.Field(i).Int() == 0 {
+			t.Errorf("no history saw a fault of the kind %s", v.Type().Field(i).Name)
 		}
 	}
-	t.Logf("%d seeds, %d events, %d faults, no violation", n, events, faults)
 }
 
 func TestEveryMutantDies(t *testing.T) {
 	for _, m := range Mutants() {
 		t.Run(string(m), func(t *testing.T) {
-			for seed := range uint64(2000) {
-				if r := Run(seed, m); r.Violation != "" {
-					t.Logf("seed %d: %s", seed, r.Violation)
-					return
-				}
+			sum := runAll(2000, m)
+			if sum.violation == "" {
+				t.Fatal("nobody notices that this rule is broken")
 			}
-			t.Error("nobody notices that this rule is broken")
+			t.Logf("seed %d: %s", sum.failed, sum.violation)
 		})
+	}
+}
+
+func TestASeedIsOneHistory(t *testing.T) {
+	seen := map[uint64]bool{}
+	for seed := range uint64(100) {
+		first, second := Run(seed, None), Run(seed, None)
+		if first != second {
+			t.Errorf("seed %d: %+v, then %+v", seed, first, second)
+		}
+		seen[first.Fingerprint] = true
+	}
+	if len(seen) != 100 {
+		t.Errorf("100 seeds are %d histories", len(seen))
 	}
 }

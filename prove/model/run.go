@@ -1,61 +1,88 @@
 package model
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // Result tells of one history.
 type Result struct {
 	// Violation is empty if all invariants held.
 	Violation string
-	// Events were produced, Faults injected.
-	Events, Faults int
+	// Events were produced.
+	Events int
+	Faults Faults
+	// Fingerprint differs, almost surely, for two histories that differ
+	// anywhere.
+	Fingerprint uint64
+}
+
+// Faults counts what was done to a history, by kind.
+type Faults struct {
+	// Requests to the index.
+	Refused, Lost, AnswerLost, Late, Half, Torn int
+	// Kafka.
+	CommitLost, LetterLost, Rebalanced, Replays int
+	// Processes: ended from outside, by a record, by an error; sessions lost;
+	// processes that were silent for a while; backfills that began again.
+	Crashes, Killed, Fatal, Sessions, Pauses, Backfills int
+	// Quarantined counts the records judged to kill, Unlucky those among them
+	// that the world had only made look so.
+	Quarantined, Unlucky int
 }
 
 // Run runs the history of a seed. It is deterministic.
 func Run(seed uint64, mutant Mutant) Result {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 42)), mutant: mutant,
-		index: map[int]point{}, dead: map[[2]int]bool{}, parallel: seed%2 == 0,
+		rng: rand.New(rand.NewPCG(seed, 42)), mutant: mutant, letters: map[ref]bool{},
+		parallel: seed%2 == 0, groups: 1 + int(seed/2%maxGroups), deadly: seed/4%4 == 0, limit: 2 + int(seed/16%2), fading: seed/2%4 == 2,
 	}
-	// Somebody else's points: no version.
-	for id := range chunks {
-		if w.rng.IntN(6) == 0 && id != cdcChunk {
-			w.index[id] = point{id: id, value: -2}
+	for id := range w.index {
+		w.index[id].id = id
+		// Somebody else's points: no version.
+		if w.one(6) && id < cdcChunk {
+			w.index[id] = point{id: id, exists: true, vector: true, value: -2}
 		}
 	}
-	w.groups = 1 + int(seed/2)%maxGroups
 	for g := range w.groups {
-		for range workers {
-			w.members[g] = append(w.members[g], &worker{group: g})
+		for i := range w.members[g] {
+			w.members[g][i] = &worker{group: g}
 		}
-		w.rebalance(g)
+		w.deal(g)
 	}
-	events := 20 + w.rng.IntN(30)
-	for step := 0; step < 40*events && w.violation == ""; step++ {
-		w.step(&events)
+	w.left = 20 + w.rng.IntN(30)
+	for range 12 * w.left {
+		w.step()
 	}
 	w.finish()
-	total := 0
+	r := Result{Violation: w.violation, Faults: w.faults, Fingerprint: w.rng.Uint64()}
 	for p := range w.log {
-		total += len(w.log[p])
+		r.Events += len(w.log[p])
 	}
-	return Result{Violation: w.violation, Events: total, Faults: w.faults}
+	return r
 }
 
 // step does one thing, anywhere.
-func (w *world) step(events *int) {
-	m := w.members[w.rng.IntN(w.groups)][w.rng.IntN(workers)]
+func (w *world) step() {
+	w.now++
+	m := w.anyone()
+	if m.until > w.now {
+		return
+	}
 	switch w.rng.IntN(24) {
 	case 0, 1, 2:
-		if *events > 0 {
-			*events--
+		if w.left > 0 {
+			w.left--
 			w.produce()
 		}
 	case 3:
-		w.snapshot()
+		if !w.calm {
+			w.readRow()
+		}
 	case 4:
-		w.writeSnapshot()
+		w.beginLoad()
 	case 5, 6, 7:
-		if len(m.batches) < 2 {
+		if len(m.batches) < 3 {
 			w.poll(m)
 		}
 	case 8, 9:
@@ -63,71 +90,81 @@ func (w *world) step(events *int) {
 	case 10:
 		w.deliver()
 	case 11:
-		if w.rng.IntN(4) == 0 {
-			w.disturb(m)
+		if !w.calm {
+			w.disturb()
+		}
+	case 12, 13:
+		w.load()
+	case 14:
+		if w.one(8) && !w.calm {
+			w.pause(m, 200)
 		}
 	default:
 		w.work(m)
 	}
 }
 
-// produce appends an event to the log: an edit, a delete, or one of the
-// things that producers do wrong.
-func (w *world) produce() {
-	c := w.rng.IntN(chunks)
-	p := c % partitions
-	if c == cdcChunk {
-		if w.rng.IntN(4) == 0 && !w.parallel {
-			w.log[p] = append(w.log[p], record{op: bare, chunk: c, doc: c / chunksOfDoc})
-			return
-		}
-		w.log[p] = append(w.log[p], w.edit(c, put))
-		return
+// pause silences a process for some steps.
+func (w *world) pause(m *worker, atMost int) {
+	w.faults.Pauses++
+	m.until = w.now + w.rng.IntN(atMost)
+}
+
+// dawdle silences a process at the worst of times: it has read, and has not
+// yet written.
+func (w *world) dawdle(b *batch) {
+	if b.worker != nil && w.fading && w.one(2) {
+		w.pause(b.worker, 60)
 	}
-	if w.rng.IntN(5) == 0 {
-		p = w.rng.IntN(partitions) // keyed otherwise than before
+}
+
+// anyone is a member or a zombie of any group.
+func (w *world) anyone() *worker {
+	g := w.rng.IntN(w.groups)
+	if i := w.rng.IntN(workers + maxZombies); i >= workers && i-workers < len(w.zombies[g]) {
+		return w.zombies[g][i-workers]
 	}
-	switch w.rng.IntN(12) {
+	return w.members[g][w.rng.IntN(workers)]
+}
+
+// disturb does something to a group.
+func (w *world) disturb() {
+	g := w.rng.IntN(w.groups)
+	m := w.members[g][w.rng.IntN(workers)]
+	switch w.rng.IntN(16) {
 	case 0:
-		d := c / chunksOfDoc
-		// Above everything that its chunks have now.
-		v := w.lastDoc[d]
-		for i := d * chunksOfDoc; i < (d+1)*chunksOfDoc; i++ {
-			v = max(v, w.counter[i])
+		if w.mayKill(m) {
+			w.faults.Crashes++
+			w.die(m)
 		}
-		w.lastDoc[d] = v + 1
-		w.log[p] = append(w.log[p], record{op: delDoc, chunk: -1, doc: d, version: v + 1})
-	case 1: // twice
-		r := w.edit(c, put)
-		w.log[p] = append(w.log[p], r, r)
-	case 2: // in the wrong order
-		first, second := w.edit(c, put), w.edit(c, put)
-		w.log[p] = append(w.log[p], second, first)
-	case 3: // nobody can apply it
-		r := w.edit(c, put)
-		r.poison = true
-		w.log[p] = append(w.log[p], r)
-	case 4: // a version that a double cannot hold, and its neighbour
-		for i := range int64(2) {
-			w.values++
-			w.log[p] = append(w.log[p], record{op: put, chunk: c, doc: c / chunksOfDoc, version: tooHigh + i, value: w.values, poison: true})
+	case 1:
+		if w.mayKill(m) {
+			w.faults.Sessions++
+			w.lose(m)
 		}
-	case 5, 6:
-		w.log[p] = append(w.log[p], w.edit(c, del))
-	default:
-		w.log[p] = append(w.log[p], w.edit(c, put))
+	case 2, 3:
+		w.rebalance(g)
+	case 4:
+		w.quit(m)
+	case 5:
+		if w.one(4) {
+			w.reset(g)
+		}
+	case 6:
+		if w.deadly { // and nothing gets done in between
+			for range w.limit {
+				w.faults.Crashes++
+				m = w.members[g][w.rng.IntN(workers)]
+				w.poll(m)
+				w.die(m)
+			}
+		}
 	}
 }
 
-// edit is the next state of a chunk.
-func (w *world) edit(c int, o op) record {
-	w.values++
-	w.counter[c] = max(w.counter[c], w.lastDoc[c/chunksOfDoc]-1) + 1 + int64(w.rng.IntN(2))
-	return record{op: o, chunk: c, doc: c / chunksOfDoc, version: w.counter[c], value: w.values}
-}
-
-// snapshot reads a row: the last state of a chunk, with its version.
-func (w *world) snapshot() {
+// readRow reads a row of the source: the last state of a chunk, with its
+// version.
+func (w *world) readRow() {
 	var last record
 	c := w.rng.IntN(chunks - 1)
 	for p := range w.log {
@@ -138,109 +175,74 @@ func (w *world) snapshot() {
 		}
 	}
 	if last.version > 0 && last.op == put {
-		w.snapshots = append(w.snapshots, last)
+		w.rows = append(w.rows, last)
 	}
 }
 
-// writeSnapshot writes a row that was read some time ago, as a worker does.
-func (w *world) writeSnapshot() {
-	if len(w.snapshots) == 0 {
+// load is a row that a backfill writes, step by step among everybody else's.
+type load struct {
+	row record
+	batch
+}
+
+// beginLoad begins to write a row that was read some time ago, as a worker
+// does.
+func (w *world) beginLoad() {
+	if len(w.rows) == 0 || w.mutant == OffsetAsVersion { // a row has no offset
 		return
 	}
-	r := w.snapshots[0]
-	w.snapshots = w.snapshots[1:]
-	if w.mutant == OffsetAsVersion {
-		return // a row has no offset
-	}
-	pt := point{id: r.chunk, version: r.version, value: r.value, partition: -1}
+	l := &load{row: w.rows[0]}
+	w.rows = w.rows[1:]
+	pt := point{id: l.row.chunk, version: l.row.version, value: l.row.value, partition: -1}
 	if w.mutant == SnapshotLate {
-		pt.version = w.counter[r.chunk]
+		pt.version = w.counter[pt.id]
 	}
-	b := &batch{}
-	w.planWrite(b, []point{pt})
-	w.planCheck(b, []point{pt})
-	if w.mutant == NoWriterHalf {
-		b.steps = b.steps[:len(b.steps)-2]
-	}
-	// The backfill retries until it is through, or dies and does it again.
-	for len(b.steps) > 0 {
-		if b.steps[0]() {
-			b.steps = b.steps[1:]
-		}
-	}
+	w.planPoints(&l.batch, []point{pt})
+	w.loads = append(w.loads, l)
 }
 
-// deliver lets a delayed request arrive.
-func (w *world) deliver() {
-	if len(w.delayed) == 0 {
+// load goes on with one of them, or the backfill dies and does it again.
+func (w *world) load() {
+	if len(w.loads) == 0 {
 		return
 	}
-	i := w.rng.IntN(len(w.delayed))
-	r := w.delayed[i]
-	w.delayed = append(w.delayed[:i:i], w.delayed[i+1:]...)
-	w.apply(r)
-}
-
-// disturb kills a worker, or takes its partitions while it goes on.
-func (w *world) disturb(m *worker) {
-	w.faults++
-	fresh := &worker{group: m.group}
-	for i, other := range w.members[m.group] {
-		if other == m {
-			w.members[m.group][i] = fresh
-		}
-	}
-	if w.rng.IntN(2) == 0 {
-		w.members[m.group] = append(w.members[m.group], m)
-		if len(w.members[m.group]) > workers+2 {
-			w.members[m.group] = append(w.members[m.group][:workers:workers], m)
-		}
-	}
-	w.rebalance(m.group)
-}
-
-// rebalance deals the partitions out anew. Who gets one begins at the commit.
-func (w *world) rebalance(g int) {
-	for p := range partitions {
-		m := w.members[g][w.rng.IntN(workers)]
-		if w.owner[g][p] == m {
-			continue
-		}
-		w.owner[g][p] = m
-		m.position[p], m.next[p], m.acked[p] = w.commits[g][p], w.commits[g][p], nil
-		// What it had in flight from an earlier assignment no longer counts.
-		for _, b := range m.batches {
-			b.spans[p] = span{}
-		}
+	i := w.rng.IntN(len(w.loads))
+	l := w.loads[i]
+	switch {
+	case len(l.steps) == 0:
+		w.loads = slices.Delete(w.loads, i, i+1)
+	case !w.calm && w.one(20):
+		w.faults.Backfills++
+		w.rows = append(w.rows, l.row)
+		w.loads = slices.Delete(w.loads, i, i+1)
+	case l.steps[0]():
+		l.steps = l.steps[1:]
 	}
 }
 
-// finish ends all faults and lets everything be read; then zombies go on, and
-// what was delayed arrives.
+// maxSteps is far more than any history needs to be read to its end.
+const maxSteps = 30_000
+
+// finish ends all faults but those of the network and lets everything be
+// read; then zombies go on, and what was delayed arrives.
 func (w *world) finish() {
-	for g := range w.groups {
-		for _, m := range w.members[g][:workers] {
-			for round := 0; round < 10_000 && w.violation == ""; round++ {
-				w.poll(m)
-				if len(m.batches) == 0 {
-					break
-				}
-				for len(m.batches) > 0 {
-					w.work(m)
-				}
-				w.commit(m)
-			}
-		}
+	w.calm, w.left = true, 0
+	for step := 0; step < maxSteps && w.violation == "" && !w.level(); step++ {
+		w.step()
 	}
-	for len(w.snapshots) > 0 {
-		w.writeSnapshot()
+	for w.mutant != OffsetAsVersion && len(w.rows)+len(w.loads) > 0 && w.violation == "" {
+		w.beginLoad()
+		w.load()
 	}
 	for g := range w.groups {
-		for _, m := range w.members[g][workers:] {
-			for len(m.batches) > 0 {
-				w.work(m)
+		for _, z := range slices.Clone(w.zombies[g]) {
+			w.poll(z)
+			for len(z.batches) > 0 && w.violation == "" {
+				w.work(z)
 			}
-			w.commit(m)
+			if !z.gone {
+				w.commit(z)
+			}
 		}
 	}
 	for len(w.delayed) > 0 {
@@ -249,4 +251,16 @@ func (w *world) finish() {
 	if w.violation == "" {
 		w.check()
 	}
+}
+
+// level says that all groups have committed everything.
+func (w *world) level() bool {
+	for g := range w.groups {
+		for p := range partitions {
+			if w.commits[g][p].offset < len(w.log[p]) {
+				return false
+			}
+		}
+	}
+	return true
 }
