@@ -65,6 +65,18 @@ SEEDS ?= 200000
 prove: ## the model of the write protocol over SEEDS histories
 	CHUNKTIDE_TEST_SEEDS=$(SEEDS) go test -count=1 -v -run 'TestTheProtocolHolds|TestEveryMutantDies' ./prove/model
 
+.PHONY: chaos
+SEED ?= 1
+chaos: setup-real ## 100k events on real servers while everything fails, and the control (SEED=1)
+	@mkdir -p bin
+	go run ./prove/cmd/chaos -control -seed $(SEED) -json bin/chaos-report.json
+
+.PHONY: soak
+MINUTES ?= 30
+soak: setup-real ## the same at a low rate for MINUTES, and nothing may grow
+	@mkdir -p bin
+	go run ./prove/cmd/chaos -soak $(MINUTES)m -seed $(SEED) -json bin/soak-report.json
+
 .PHONY: fuzz
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME

@@ -8,7 +8,9 @@ import (
 	"chunktide/chunk"
 )
 
-func encode(text string) []float32 { return []float32{float32(len(text)), float32(text[len(text)-1]), 1} }
+func encode(text string) []float32 {
+	return []float32{float32(len(text)), float32(text[len(text)-1]), 1}
+}
 
 // replay applies a history by the rules of the protocol, one record at a time,
 // so that the fold is known in a second way.
