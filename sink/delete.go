@@ -33,7 +33,31 @@ func (s *Sink) deleteDocuments(ctx context.Context, deleted, written []*chunk.Po
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, same, unique(append(doomed, late...)))
+	if err := s.write(ctx, same, unique(append(doomed, late...))); err != nil {
+		return err
+	}
+	return s.finishTorn(ctx, deleted, nil)
+}
+
+// finishTorn drops the vectors of tombstones that a delete came upon instead
+// of living chunks. Whoever wrote them may have died before it had dropped the
+// vector, Qdrant having given up its request half way; then this delete is the
+// same one, repeated, and nobody else will do it.
+func (s *Sink) finishTorn(ctx context.Context, documents []*chunk.Point, tombstones []*qdrant.PointId) error {
+	var operations []*qdrant.PointsUpdateOperation
+	for _, d := range documents {
+		operations = append(operations, dropVectorsOf(qdrant.NewMatch(keySource, d.Source), qdrant.NewMatch(keyDocument, d.DocumentID)))
+	}
+	if len(tombstones) > 0 {
+		operations = append(operations, dropVectors(tombstones))
+	}
+	if len(operations) == 0 {
+		return nil
+	}
+	if err := s.update(ctx, operations); err != nil {
+		return fmt.Errorf("drop the vectors of tombstones in %s: %w", s.collection, err)
+	}
+	return nil
 }
 
 // unique keeps, of the tombstones with one id, that with the highest version.
@@ -131,13 +155,14 @@ func (s *Sink) deletePreceding(ctx context.Context, deletes []*chunk.Point) erro
 	}
 	var ids []chunk.ID
 	byID := make(map[chunk.ID][]*chunk.Point)
-	var doomed []*chunk.Point
+	var doomed, documents []*chunk.Point
 	for _, d := range deletes {
 		if d.Op == chunk.Delete {
 			ids = append(ids, d.ID)
 			byID[d.ID] = append(byID[d.ID], d)
 			continue
 		}
+		documents = append(documents, d)
 		err := s.scroll(ctx, living(d), ownOnly(), func(r Record) error {
 			if precedes(r.origin(), r, d) {
 				doomed = append(doomed, tombstoneOf(r, d, r.Version))
@@ -152,7 +177,11 @@ func (s *Sink) deletePreceding(ctx context.Context, deletes []*chunk.Point) erro
 	if err != nil {
 		return fmt.Errorf("look for %d chunks to delete: %w", len(ids), err)
 	}
+	var tombstones []*qdrant.PointId
 	for id, st := range stored {
+		if st.Tombstone {
+			tombstones = append(tombstones, pointID(id))
+		}
 		for _, d := range byID[id] {
 			if r := (Record{Version: st.Version, EventTime: st.EventTime}); !st.Tombstone && precedes(st.Origin, r, d) {
 				t := *d
@@ -162,7 +191,10 @@ func (s *Sink) deletePreceding(ctx context.Context, deletes []*chunk.Point) erro
 			}
 		}
 	}
-	return s.write(ctx, same, unique(doomed))
+	if err := s.write(ctx, same, unique(doomed)); err != nil {
+		return err
+	}
+	return s.finishTorn(ctx, documents, tombstones)
 }
 
 // precedes reports whether a stored state came before a versionless delete: by

@@ -147,6 +147,11 @@ func (s *Sink) writeRequest(ctx context.Context, f fence, points []*chunk.Point,
 		operations = append(operations, dropVectors(tombs))
 	}
 	s.metrics.fenced.Add(float64(len(points)))
+	return s.update(ctx, operations)
+}
+
+// update runs operations in one request, until Qdrant has completed them all.
+func (s *Sink) update(ctx context.Context, operations []*qdrant.PointsUpdateOperation) error {
 	return s.do(ctx, opWrite, func(ctx context.Context) error {
 		answer, err := s.points.UpdateBatch(ctx, &qdrant.UpdateBatchPoints{
 			CollectionName: s.collection, Wait: qdrant.PtrOf(true), Operations: operations,
@@ -170,13 +175,19 @@ func (s *Sink) writeRequest(ctx context.Context, f fence, points []*chunk.Point,
 
 // dropVectors removes the vectors of points that are tombstones now. Up to
 // 1.18 a point upserted without vectors over an optimised segment is still
-// found by the vector it had. The condition spares those that the fence kept.
+// found by the vector it had.
 func dropVectors(ids []*qdrant.PointId) *qdrant.PointsUpdateOperation {
+	return dropVectorsOf(qdrant.NewHasID(ids...))
+}
+
+// dropVectorsOf is dropVectors for the tombstones that meet conditions. The
+// one on the tombstone spares the points that the fence kept.
+func dropVectorsOf(conditions ...*qdrant.Condition) *qdrant.PointsUpdateOperation {
 	return &qdrant.PointsUpdateOperation{Operation: &qdrant.PointsUpdateOperation_DeleteVectors_{
 		DeleteVectors: &qdrant.PointsUpdateOperation_DeleteVectors{
-			PointsSelector: qdrant.NewPointsSelectorFilter(&qdrant.Filter{Must: []*qdrant.Condition{
-				qdrant.NewHasID(ids...), qdrant.NewMatchBool(pathTombstone, true),
-			}}),
+			PointsSelector: qdrant.NewPointsSelectorFilter(&qdrant.Filter{
+				Must: append(conditions, qdrant.NewMatchBool(pathTombstone, true)),
+			}),
 			Vectors: &qdrant.VectorsSelector{Names: []string{vectorName}},
 		},
 	}}
