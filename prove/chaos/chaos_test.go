@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func runPlan(t *testing.T, c Config) *Report {
 	var text strings.Builder
 	report.Print(&text)
 	t.Log("\n" + text.String())
-	for _, f := range append(report.Failures, report.Unclean...) {
+	for _, f := range slices.Concat(report.Failures, report.Unclean, report.Disturbed) {
 		t.Log(f)
 	}
 	return report

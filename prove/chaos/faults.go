@@ -22,8 +22,9 @@ type tally struct {
 	// midWrite counts the workers that were killed or frozen while Qdrant owed
 	// them an answer.
 	midWrite int
-	// unclean are the stops by SIGTERM that did not end with exit code 0.
-	unclean []string
+	// unclean are the stops by SIGTERM that did not end with exit code 0, when
+	// all was well and when it was not: then a worker may have to give up.
+	unclean, disturbed []string
 }
 
 func (t *tally) note(do func()) {
@@ -166,7 +167,7 @@ func (r *run) resetOffsets(ctx context.Context, shares []float64) error {
 		stops.Go(func() error {
 			r.meter.read(ctx, worker)
 			if err := worker.stop(); err != nil {
-				r.tally.note(func() { r.tally.unclean = append(r.tally.unclean, err.Error()) })
+				r.tally.note(func() { r.tally.disturbed = append(r.tally.disturbed, err.Error()) })
 			}
 			return nil
 		})

@@ -49,7 +49,7 @@ func (r *run) judge(ctx context.Context, seen *watching) (*Report, error) {
 			report.Faults = append(report.Faults, Injected{kind, planned, r.tally.injected[kind], r.tally.hits[kind]})
 		}
 	}
-	report.MidWrite, report.Unclean = r.tally.midWrite, r.tally.unclean
+	report.MidWrite, report.Unclean, report.Disturbed = r.tally.midWrite, r.tally.unclean, r.tally.disturbed
 	for _, w := range r.world.workers() {
 		report.Failures = append(report.Failures, w.failures...)
 	}

@@ -47,8 +47,10 @@ type Report struct {
 	// are not, and the other way round.
 	LettersMissing int `json:"dead_letters_missing"`
 	LettersWrong   int `json:"dead_letters_wrong"`
-	// Unclean are stops by SIGTERM that did not end with exit code 0.
-	Unclean []string `json:"unclean_stops,omitempty"`
+	// Unclean are stops by SIGTERM, after the last fault, that did not end with
+	// exit code 0; Disturbed are those among the faults.
+	Unclean   []string `json:"unclean_stops,omitempty"`
+	Disturbed []string `json:"unclean_stops_among_faults,omitempty"`
 	// Failures are workers that ended by themselves, which is how a worker deals
 	// with what it cannot wait out.
 	Failures []string `json:"ended_by_themselves,omitempty"`
@@ -71,6 +73,7 @@ func (r *Report) violations() []named {
 	return []named{
 		{"lost", r.Lost}, {"stale", r.Stale}, {"doubled", r.Doubled}, {"resurrected", r.Resurrected}, {"regressed", r.Regressed},
 		{"wrong vectors", r.WrongVector}, {"dead letters missing", r.LettersMissing}, {"dead letters wrong", r.LettersWrong},
+		{"stops that were not clean", len(r.Unclean)},
 	}
 }
 
@@ -141,7 +144,7 @@ func (r *Report) Print(w io.Writer) {
 	row(w, "model calls", fmt.Sprintf("%d for %d distinct texts, so %d beyond the necessary", r.ModelCalls, r.DistinctTexts, r.ModelCallsBeyond))
 	row(w, "corrupt cache values noticed", r.CorruptNoticed)
 	row(w, "workers ended by themselves", len(r.Failures))
-	row(w, "stops that were not clean", len(r.Unclean))
+	row(w, "stops among faults not clean", len(r.Disturbed))
 	row(w, "longest stall", fmt.Sprintf("%.1f s", r.LongestStallSeconds))
 	row(w, "wall time", time.Duration(r.WallSeconds*float64(time.Second)).Round(time.Second))
 	switch wrong := r.Wrong(); {
