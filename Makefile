@@ -59,6 +59,7 @@ vuln: $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities (VULN
 .PHONY: race
 race: setup
 	go test -race -short ./...
+	go test -race -short -tags synctests ./prove/inprocess
 
 .PHONY: prove
 SEEDS ?= 200000

@@ -25,6 +25,9 @@ const Version = "1.18.3"
 type Options struct {
 	// Addr is the address to listen on; "127.0.0.1:0" if empty.
 	Addr string
+	// Listener, when set, is served in place of Addr: one of a network in
+	// memory. The server closes it.
+	Listener net.Listener
 	// APIKey, when set, must come with every request (header api-key, or a
 	// bearer token) except the health check.
 	APIKey string
@@ -43,6 +46,7 @@ type Server struct {
 	grpc     *grpc.Server
 	listener net.Listener
 	served   chan struct{}
+	points   *pointsService
 }
 
 // Start listens and serves until [Server.Close].
@@ -54,9 +58,12 @@ func Start(opts Options) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", opts.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("embedded Qdrant: listen on %s: %w", opts.Addr, err)
+	listener := opts.Listener
+	if listener == nil {
+		var err error
+		if listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", opts.Addr); err != nil {
+			return nil, fmt.Errorf("embedded Qdrant: listen on %s: %w", opts.Addr, err)
+		}
 	}
 	interceptors := []grpc.UnaryServerInterceptor{logFailures(log)}
 	if opts.APIKey != "" {
@@ -77,8 +84,9 @@ func Start(opts Options) (*Server, error) {
 	store := newStore()
 	pb.RegisterQdrantServer(server, healthService{})
 	pb.RegisterCollectionsServer(server, &collectionsService{store: store})
-	pb.RegisterPointsServer(server, &pointsService{store: store, log: log})
-	s := &Server{grpc: server, listener: listener, served: make(chan struct{})}
+	points := &pointsService{store: store, log: log}
+	pb.RegisterPointsServer(server, points)
+	s := &Server{grpc: server, listener: listener, served: make(chan struct{}), points: points}
 	go func() {
 		defer close(s.served)
 		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
@@ -90,6 +98,10 @@ func Start(opts Options) (*Server, error) {
 
 // Addr is the host:port that the server listens on.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Points is the service behind the network and the interceptor, for a test that
+// looks at what is stored while the interceptor holds or breaks every request.
+func (s *Server) Points() pb.PointsServer { return s.points }
 
 // Close stops the server as a kill would: connections break, requests in
 // flight are cancelled, and everything stored is gone. It returns when no
