@@ -32,9 +32,9 @@ import (
 // unlucky moment should cost nothing.
 const suspicious = 2
 
-// markTimeout bounds the commit before a batch that needs one. A mark that
-// does not get through only delays a quarantine; holding back the batch would
-// delay everything.
+// markTimeout bounds the commit before a batch that needs one. A first mark
+// that does not get through only delays a quarantine; holding back the batch
+// would delay everything.
 const markTimeout = 5 * time.Second
 
 // doubt is what a commit says of the records behind its offset.
@@ -194,16 +194,26 @@ func (s *Source) alone() bool {
 	return false
 }
 
-// commitMarks makes the marks of a batch durable before it is handed out.
-func (s *Source) commitMarks(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, markTimeout)
-	defer cancel()
-	switch err := s.commit(limited, s.client); {
-	case err == nil, ctx.Err() != nil:
-	case hopeless(err):
-		s.fail(err)
-	default:
-		s.logger.Warn("could not note that a batch begins; should it kill this worker, that will not be counted", "error", err)
+// commitMarks makes the marks of a batch durable before it is handed out. A
+// record in doubt waits until they are, and with them the progress of the one
+// before it, which would otherwise be blamed for its doing.
+func (s *Source) commitMarks(ctx context.Context, inDoubt bool) {
+	for {
+		limited, cancel := context.WithTimeout(ctx, markTimeout)
+		err := s.commit(limited, s.client)
+		cancel()
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return
+		case hopeless(err):
+			s.fail(err)
+			return
+		}
+		s.logger.Warn("could not note that a batch begins", "waiting", inDoubt, "error", err)
+		if !inDoubt || s.intake.Err() != nil {
+			return
+		}
+		s.rest(commitPauseMin)
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"chunktide/chunk"
 )
@@ -273,5 +275,49 @@ func TestPanicIsADeadLetter(t *testing.T) {
 	w.waitCommitted(t, 0, 3)
 	if got := headers(w.deadLetters(t, 1)[0]); got[HeaderReason] != string(chunk.ReasonPanicked) {
 		t.Errorf("the letter says %q", got)
+	}
+}
+
+// A record in doubt goes out alone, and only when the group's offsets say so:
+// else the one before it would be blamed for what it does.
+func TestARecordInDoubtWaitsForItsMark(t *testing.T) {
+	t.Parallel()
+	m := newMortal(t, 1)
+	m.fill(0, 6, -1)
+	left := kadm.Offsets{}
+	left.Add(kadm.Offset{Topic: topic, Partition: 0, At: 0, LeaderEpoch: -1, Metadata: doubt{until: 2}.encode()})
+	if err := m.adm.CommitAllOffsets(ctx(t), group, left); err != nil {
+		t.Fatal(err)
+	}
+	refusal := m.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: topic, Err: kerr.CoordinatorLoadInProgress, Count: -1})
+	s := m.open(t, m.cfg)
+	out := make(chan chunk.Batch, 1)
+	go func() {
+		if b, err := s.Next(ctx(t)); err == nil {
+			out <- b
+		}
+	}()
+	if err := refusal.Wait(ctx(t), 2); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case b := <-out:
+		t.Fatalf("%d events went out without a mark", len(b.Events))
+	default:
+	}
+	refusal.Remove()
+	for want := range 2 {
+		b := <-out
+		if len(b.Events) != 1 || b.Events[0].Origin.Offset != int64(want) {
+			t.Fatalf("in doubt, %q went out together", texts(b.Events))
+		}
+		if d := m.doubt(0); d != (doubt{deaths: 1, until: 2}) {
+			t.Errorf("at offset %d the group's offsets say %+v", want, d)
+		}
+		b.Ack()
+		out <- next(t, s)
+	}
+	if b := <-out; len(b.Events) != 4 {
+		t.Errorf("behind the doubt %d events went out, want the 4 that are left", len(b.Events))
 	}
 }

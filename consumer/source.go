@@ -65,6 +65,7 @@ type held struct {
 	batch   *batch
 	letters *delivery
 	marked  bool // there are marks to be committed before it goes out
+	inDoubt bool // it is one record, and goes out alone
 }
 
 // ErrClosed is returned by Next after Close.
@@ -159,6 +160,7 @@ func (s *Source) hold(now time.Time) (*held, *wakeup, error) {
 		}
 		s.metrics.closed(byDoubt)
 		s.held = s.cut(s.former.cutOne())
+		s.held.inDoubt = true
 		return s.held, nil, nil
 	}
 	by, ok := s.former.closed(now)
@@ -193,8 +195,11 @@ func (s *Source) release(ctx context.Context, h *held) (chunk.Batch, error) {
 			return chunk.Batch{}, err
 		}
 	}
-	if h.marked {
-		s.commitMarks(ctx)
+	if h.marked || h.inDoubt {
+		s.commitMarks(ctx, h.inDoubt)
+		if err := ctx.Err(); err != nil {
+			return chunk.Batch{}, err
+		}
 	}
 	s.mu.Lock()
 	s.held = nil
