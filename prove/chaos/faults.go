@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"golang.org/x/sync/errgroup"
 
 	"chunktide/devstack/realservers"
@@ -22,6 +23,8 @@ type tally struct {
 	// midWrite counts the workers that were killed or frozen while Qdrant owed
 	// them an answer.
 	midWrite int
+	// rewound is how many records were committed no more after the resets.
+	rewound int64
 	// unclean are the stops by SIGTERM that did not end with exit code 0, when
 	// all was well and when it was not: then a worker may have to give up.
 	unclean, disturbed []string
@@ -162,6 +165,9 @@ func (r *run) expelled(ctx context.Context, w *worker) (bool, error) {
 // starts them again: a replay.
 func (r *run) resetOffsets(ctx context.Context, shares []float64) error {
 	w := r.world
+	if _, err := r.committed(ctx, 1); err != nil {
+		return fmt.Errorf("wait for something to go back from: %w", err)
+	}
 	var stops errgroup.Group
 	for _, worker := range w.live {
 		stops.Go(func() error {
@@ -184,21 +190,7 @@ func (r *run) resetOffsets(ctx context.Context, shares []float64) error {
 	if err != nil {
 		return fmt.Errorf("wait for an empty group: %w", err)
 	}
-	err = poll(ctx, time.Minute, func() (bool, error) {
-		committed, err := w.admin.FetchOffsets(ctx, w.topic)
-		if err != nil {
-			return false, err
-		}
-		back := committed.Offsets()
-		for p, share := range shares {
-			if o, ok := back.Lookup(w.topic, int32(p)); ok {
-				back.AddOffset(w.topic, int32(p), int64(float64(max(0, o.At))*share), -1)
-			}
-		}
-		answer, err := w.admin.CommitOffsets(ctx, w.topic, back)
-		return err == nil, errors.Join(err, answer.Error())
-	})
-	if err != nil {
+	if err := r.rewind(ctx, shares); err != nil {
 		return fmt.Errorf("reset the offsets: %w", err)
 	}
 	for _, worker := range w.live {
@@ -207,6 +199,50 @@ func (r *run) resetOffsets(ctx context.Context, shares []float64) error {
 		}
 	}
 	return nil
+}
+
+// rewind commits lower offsets for the group, which must be empty.
+func (r *run) rewind(ctx context.Context, shares []float64) error {
+	w := r.world
+	before, err := r.committed(ctx, 0)
+	if err != nil {
+		return err
+	}
+	err = poll(ctx, time.Minute, func() (bool, error) {
+		committed, err := w.admin.FetchOffsets(ctx, w.topic)
+		if err != nil {
+			return false, err
+		}
+		// A new set: an offset added to one that has it stays the higher.
+		var back kadm.Offsets
+		committed.Each(func(o kadm.OffsetResponse) {
+			back.AddOffset(o.Topic, o.Partition, int64(float64(max(0, o.At))*shares[o.Partition]), -1)
+		})
+		answer, err := w.admin.CommitOffsets(ctx, w.topic, back)
+		return err == nil, errors.Join(err, answer.Error())
+	})
+	if err != nil {
+		return err
+	}
+	after, err := r.committed(ctx, 0)
+	if err != nil {
+		return err
+	}
+	if after >= before {
+		return fmt.Errorf("%d records were committed, and %d are after going back", before, after)
+	}
+	r.tally.note(func() { r.tally.rewound += before - after })
+	return nil
+}
+
+// committed waits until so many records are committed, and says how many are.
+func (r *run) committed(ctx context.Context, least int64) (n int64, err error) {
+	err = poll(ctx, time.Minute, func() (bool, error) {
+		var err error
+		_, n, err = r.world.lag(ctx, r.world.topic)
+		return n >= least, err
+	})
+	return n, err
 }
 
 // flipBit changes one bit of one value.

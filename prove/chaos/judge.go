@@ -50,6 +50,7 @@ func (r *run) judge(ctx context.Context, seen *watching) (*Report, error) {
 		}
 	}
 	report.MidWrite, report.Unclean, report.Disturbed = r.tally.midWrite, r.tally.unclean, r.tally.disturbed
+	report.Rewound = r.tally.rewound
 	for _, w := range r.world.workers() {
 		report.Failures = append(report.Failures, w.failures...)
 	}

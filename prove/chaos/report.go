@@ -37,6 +37,9 @@ type Report struct {
 	// MidWrite counts the workers that were killed or frozen while Qdrant owed
 	// them an answer.
 	MidWrite int `json:"caught_mid_write"`
+	// Rewound is how many records had been committed and were no more after the
+	// resets.
+	Rewound int64 `json:"records_rewound"`
 
 	history.Verdict
 	// Regressed counts versions that were seen to fall, in so many Looks at the
@@ -129,6 +132,7 @@ func (r *Report) Print(w io.Writer) {
 		row(w, string(f.Fault), line)
 	}
 	row(w, "killed or frozen in mid-write", r.MidWrite)
+	row(w, "records read again by resets", r.Rewound)
 	row(w, "backfill rows", r.BackfillRows)
 	fmt.Fprintf(w, "\n  found\n")
 	for _, v := range r.violations() {

@@ -113,6 +113,7 @@ func newWorld(ctx context.Context, c config) (*world, error) {
 
 // place makes the topics, and the workers that will read them.
 func (w *world) place(ctx context.Context, bin string, routes []map[server]*Proxy) error {
+	var topics []string
 	for i, r := range routes {
 		name, topic := fmt.Sprintf("worker-%d", i), w.topic
 		if i >= w.plan.Workers {
@@ -120,11 +121,9 @@ func (w *world) place(ctx context.Context, bin string, routes []map[server]*Prox
 			topic = name
 		}
 		if i == 0 || topic != w.topic {
-			if _, err := w.admin.CreateTopic(ctx, w.plan.Partitions, 1, nil, topic); err != nil {
-				return fmt.Errorf("create topic %s: %w", topic, err)
-			}
-			if _, err := w.admin.CreateTopic(ctx, 1, 1, nil, deadLetters(topic)); err != nil {
-				return fmt.Errorf("create topic %s: %w", deadLetters(topic), err)
+			topics = append(topics, topic, deadLetters(topic))
+			if err := w.createTopics(ctx, topic); err != nil {
+				return err
 			}
 		}
 		worker := newWorker(name, bin, w.dir, r, w.settings(name, topic, r))
@@ -133,6 +132,24 @@ func (w *world) place(ctx context.Context, bin string, routes []map[server]*Prox
 			w.live = append(w.live, worker)
 		} else {
 			w.backfills = append(w.backfills, worker)
+		}
+	}
+	// A topic is made some time before everybody is told of it.
+	err := poll(ctx, time.Minute, func() (bool, error) {
+		details, err := w.admin.ListTopics(ctx, topics...)
+		return err == nil, errors.Join(err, details.Error())
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the topics: %w", err)
+	}
+	return nil
+}
+
+// createTopics makes a topic, and that of its dead letters.
+func (w *world) createTopics(ctx context.Context, topic string) error {
+	for name, partitions := range map[string]int32{topic: w.plan.Partitions, deadLetters(topic): 1} {
+		if _, err := w.admin.CreateTopic(ctx, partitions, 1, nil, name); err != nil {
+			return fmt.Errorf("create topic %s: %w", name, err)
 		}
 	}
 	return nil
