@@ -102,12 +102,23 @@ func (c Config) Validate(sections ...Section) error {
 	check(Cache, c.Cache.Validate())
 	check(Qdrant, c.Qdrant.Validate())
 	check(Pipeline, c.Pipeline.Validate())
+	check(Pipeline, c.validateStall())
 	check(Whole, c.validateLimits())
 	check(AdminAPI, c.Admin.validate())
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		all = append(all, fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format))
 	}
 	return errors.Join(all...)
+}
+
+// validateStall tells a stall from a request that is waiting for its answer:
+// while one is, nothing else moves.
+func (c Config) validateStall() error {
+	if least := c.Qdrant.RequestTimeout + 2*c.Qdrant.Retry.Max; c.Pipeline.StallTimeout > 0 && c.Pipeline.StallTimeout <= least {
+		return fmt.Errorf("stall_timeout: must be longer than %s (qdrant.request_timeout, and twice qdrant.retry.max), "+
+			"else an index that is away for a moment counts as a worker that is stuck", least)
+	}
+	return nil
 }
 
 func (a Admin) validate() error {

@@ -198,10 +198,11 @@ func (p *Pipeline) poll(intake, writes context.Context, out chan<- *work) error 
 func (p *Pipeline) embed(ctx context.Context, in <-chan *work, out chan<- *work) error {
 	for w := range in {
 		start := time.Now()
+		p.watch.enter(embedding)
 		if err := p.prepare(ctx, w); err != nil {
 			return err
 		}
-		p.watch.beat()
+		p.watch.leave(embedding)
 		p.metrics.stages["embed"].Observe(time.Since(start).Seconds())
 		select {
 		case out <- w:
@@ -215,9 +216,11 @@ func (p *Pipeline) embed(ctx context.Context, in <-chan *work, out chan<- *work)
 func (p *Pipeline) apply(ctx context.Context, in <-chan *work) error {
 	for w := range in {
 		start := time.Now()
+		p.watch.enter(applying)
 		if err := p.settle(ctx, w); err != nil {
 			return err
 		}
+		p.watch.leave(applying)
 		w.batch.Ack()
 		p.watch.end()
 		now := time.Now()

@@ -15,6 +15,8 @@ type watch struct {
 	activity func() uint64
 	inFlight atomic.Int64
 	moved    atomic.Uint64
+	// busy are the stages that are at work on a batch.
+	busy [2]atomic.Bool
 
 	mu sync.Mutex
 	// seen is moved plus activity when it last changed, at since.
@@ -33,6 +35,29 @@ func (w *watch) begin() { w.inFlight.Add(1); w.beat() }
 func (w *watch) beat()  { w.moved.Add(1) }
 func (w *watch) end()   { w.beat(); w.inFlight.Add(-1) }
 
+// stage is where a batch can be stuck.
+type stage int
+
+const (
+	embedding stage = iota
+	applying
+)
+
+func (w *watch) enter(s stage) { w.busy[s].Store(true) }
+func (w *watch) leave(s stage) { w.busy[s].Store(false); w.beat() }
+
+// stuckIn names the stage that holds up the others.
+func (w *watch) stuckIn() string {
+	switch {
+	case w.busy[applying].Load(): // and an embed stage behind it only waits
+		return "the apply stage"
+	case w.busy[embedding].Load():
+		return "the embed stage"
+	default:
+		return "no stage"
+	}
+}
+
 // check looks whether anything moved since it last looked.
 func (w *watch) check(now time.Time) error {
 	w.mu.Lock()
@@ -44,8 +69,9 @@ func (w *watch) check(now time.Time) error {
 		return nil
 	}
 	if still := now.Sub(w.since); still > w.timeout {
-		return fmt.Errorf("%w: %d batches in flight and no progress for %s (pipeline.stall_timeout is %s)",
-			ErrStalled, inFlight, still.Round(time.Second), w.timeout)
+		return fmt.Errorf("%w: %d batches are in flight, in %s, and nothing has moved for %s; "+
+			"the worker ends, so that others take its partitions over: if it was only slow, raise pipeline.stall_timeout (%s)",
+			ErrStalled, inFlight, w.stuckIn(), still.Round(time.Second), w.timeout)
 	}
 	return nil
 }
