@@ -40,7 +40,7 @@ func (w *world) tamper(name string, k int, change func(hash chunk.Hash, value []
 
 // flip turns one bit of a vector over, and leaves the rest as it is.
 func flip(_ chunk.Hash, value []byte) []byte {
-	value[cachedHeader+6] ^= 0x40
+	value[cachedHeader+3] ^= 0x40
 	return value
 }
 
@@ -75,6 +75,14 @@ func (w *world) sealed(digest [32]byte, hash chunk.Hash, value []byte) []byte {
 	return value
 }
 
+// genuine seals a value as this model's worker would: a control, for then the
+// checksum tells nothing.
+func (w *world) genuine(change func(chunk.Hash, []byte) []byte) func(chunk.Hash, []byte) []byte {
+	return func(hash chunk.Hash, value []byte) []byte {
+		return w.sealed(w.encoder.Recipe().Digest(), hash, change(hash, value))
+	}
+}
+
 // redisFault is something that happens to Redis at a moment.
 type redisFault struct {
 	name string
@@ -94,6 +102,9 @@ func redisFaults() []redisFault {
 // slowRedis lets no command be answered within its timeout, for a while.
 func (w *world) slowRedis(d time.Duration) {
 	until := time.Now().Add(d)
+	w.mu.Lock()
+	w.redisBack = until
+	w.mu.Unlock()
 	var slowed atomic.Int64
 	w.stack.Redis.Server().SetPreHook(func(*server.Peer, string, ...string) bool {
 		if time.Now().Before(until) {
@@ -104,4 +115,10 @@ func (w *world) slowRedis(d time.Duration) {
 		}
 		return false
 	})
+}
+
+func (w *world) slowUntil() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.redisBack
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/qdrant/go-client/qdrant"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -36,6 +37,7 @@ type report struct {
 
 	Calls, Again int // of the model, and how many of them for known texts
 	Commits      int
+	Took         time.Duration // by the bubble's clock
 	Faults       map[string]int
 }
 
@@ -91,6 +93,7 @@ func (w *world) judge(r *report) {
 	w.audit.mu.Unlock()
 	r.Calls, r.Again = w.encoder.counted()
 	r.Faults = w.tally.all()
+	r.Took = time.Since(w.began)
 }
 
 // vector is what a text must have.

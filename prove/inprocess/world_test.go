@@ -31,7 +31,7 @@ const (
 	live       = "docs"
 	backfill   = "backfill"
 	letters    = live + ".dead-letters"
-	brokers    = 3
+	brokers    = 2
 	partitions = 4
 )
 
@@ -59,6 +59,7 @@ type world struct {
 	wrap func(*pipeline.Parts)
 
 	fleet sync.WaitGroup
+	began time.Time
 	retry context.Context // ends when dead workers are no longer replaced
 	stop  context.CancelFunc
 	armed []armed
@@ -69,6 +70,8 @@ type world struct {
 	mu sync.Mutex
 	// alive are the workers in the order in which they began.
 	alive []*worker
+	// redisBack is when Redis answers in time again.
+	redisBack time.Time
 	// surprises are the ends of workers that nobody killed.
 	surprises []error
 }
@@ -104,7 +107,7 @@ func (w *world) number(what string, n int) uint64 {
 // newWorld starts the servers. It must be called in a bubble.
 func newWorld(t testing.TB, seed uint64, shape history.Shape) *world {
 	t.Helper()
-	w := &world{t: t, seed: seed, shape: shape, history: history.New(seed, shape), tally: newTally(), patience: 30 * time.Minute}
+	w := &world{t: t, seed: seed, shape: shape, history: history.New(seed, shape), tally: newTally(), patience: 30 * time.Minute, began: time.Now()}
 	w.logs = map[string]*log{live: newLog(w.history.Records)}
 	w.encoder = newWords()
 	w.index = &index{w: w}
