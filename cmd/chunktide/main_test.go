@@ -19,6 +19,7 @@ import (
 const (
 	asCommand = "CHUNKTIDE_TEST_AS_COMMAND"
 	killAt    = "CHUNKTIDE_TEST_KILL_AT"
+	hangAt    = "CHUNKTIDE_TEST_HANG_AT"
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +34,9 @@ func faultyEncoder(e embedder.Encoder) embedder.Encoder {
 	if word := os.Getenv(killAt); word != "" {
 		// As a fault in a native library does: nothing can be deferred.
 		e = tripwire{e, word, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }}
+	}
+	if word := os.Getenv(hangAt); word != "" {
+		e = tripwire{e, word, func() { select {} }}
 	}
 	return e
 }

@@ -54,11 +54,12 @@ func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Lo
 	if err != nil {
 		return err
 	}
+	// The admin port outlives ctx, and the closing too: a worker that drains is
+	// alive, and one that stalled says so for as long as it is there.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	defer func() { err = errors.Join(err, w.close(ctx)) }()
 	if cfg.Admin.Address != "" {
-		// The port outlives ctx: a worker that drains is still alive.
-		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-		defer stop()
 		address, err := admin(serving, cfg.Admin.Address, reg, probes{health: w.line.Moving, ready: w.ready}, logger)
 		if err != nil {
 			return err
