@@ -180,7 +180,9 @@ func (p *Pipeline) poll(intake, writes context.Context, out chan<- *work) error 
 		batch, err := p.source.Next(intake)
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF), intake.Err() != nil:
+		// Not errors.Is: a connection that breaks is an error that wraps io.EOF,
+		// and it is not the end of the source.
+		case err == io.EOF, intake.Err() != nil: //nolint:errorlint // see above
 			return nil //nolint:nilerr // the end of the source, or of the intake, is no failure
 		default:
 			return fmt.Errorf("read the next batch: %w", err)
