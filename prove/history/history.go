@@ -17,9 +17,12 @@ import (
 
 // Shape says what a history is like. Shares are of all events, 0 to 1.
 type Shape struct {
-	Events     int
-	Chunks     int
-	Partitions int32
+	Events int
+	Chunks int
+	// PerDocument is how many chunks a document has. Every eighth document lives
+	// as change-data-capture makes it.
+	PerDocument int
+	Partitions  int32
 	// Texts is how many different texts there are to choose from; fewer than
 	// events means that contents repeat.
 	Texts int
@@ -40,7 +43,7 @@ type Shape struct {
 // DefaultShape has the faults of producers at 5 % each.
 func DefaultShape(events, chunks int, partitions int32) Shape {
 	return Shape{
-		Events: events, Chunks: chunks, Partitions: partitions, Texts: max(1, events/4),
+		Events: events, Chunks: chunks, PerDocument: 10, Partitions: partitions, Texts: max(1, events/4),
 		Duplicates: .05, Reordered: .05, Rekeyed: .05, Deletes: .1, DocumentDeletes: .002, Malformed: .01, Refused: .002,
 		Start: time.Now().Add(-time.Hour).Truncate(time.Millisecond),
 	}
@@ -92,8 +95,7 @@ type History struct {
 }
 
 const (
-	source      = "history"
-	chunksOfDoc = 10
+	source = "history"
 	// cdcShare of the chunks live as change-data-capture makes them: on one
 	// partition, in order, deleted by tombstones without a version.
 	cdcShare = 8
@@ -180,7 +182,7 @@ func (m *maker) chance(share float64) bool { return m.rng.Float64() < share }
 // event adds one event of a chunk, and what goes wrong with it.
 func (m *maker) event() {
 	c := m.rng.IntN(m.shape.Chunks)
-	cdc := isCDC(c)
+	cdc := m.isCDC(c)
 	if m.chance(m.shape.Malformed) {
 		m.publish(Record{Partition: m.rng.Int32N(m.shape.Partitions), Key: []byte("bad"), Value: m.malformed(), Time: m.now(), Kind: Malformed})
 	}
@@ -205,7 +207,7 @@ func (m *maker) event() {
 // change is the next state of a chunk, or of its document.
 func (m *maker) change(c int, cdc bool) Record {
 	v := int64(m.at) + 1
-	doc := c / chunksOfDoc
+	doc := c / m.shape.PerDocument
 	e := event{Op: "upsert", Source: source, DocumentID: fmt.Sprint("doc-", doc), ChunkID: fmt.Sprint("chunk-", c), Version: v, Time: m.now()}
 	r := Record{Partition: home(c, m.shape.Partitions), Time: e.Time}
 	r.Key = marshal(eventKey{e.Source, e.DocumentID, e.ChunkID})
@@ -265,14 +267,14 @@ func (m *maker) release(at int) {
 
 func (m *maker) fold() {
 	for c, s := range m.best {
-		if s.Version < m.deleted[c/chunksOfDoc] {
+		if s.Version < m.deleted[c/m.shape.PerDocument] {
 			s.Living, s.Text = false, ""
 		}
 		m.Want[s.id()] = s
 	}
 }
 
-func isCDC(c int) bool { return c/chunksOfDoc%cdcShare == cdcShare-1 }
+func (m *maker) isCDC(c int) bool { return c/m.shape.PerDocument%cdcShare == cdcShare-1 }
 
 func home(c int, partitions int32) int32 { return int32(c*7919) % partitions }
 
