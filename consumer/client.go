@@ -131,6 +131,10 @@ func (s *Source) groupOptions() ([]kgo.Opt, error) {
 		// nobody read. The default would go on elsewhere.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.DisableAutoCommit(),
+		// The brokers were reached a moment ago, by prepare, so that TLS and SASL
+		// are right: a connection that closes at once is an outage (a balancer
+		// whose brokers are away), to be waited out.
+		kgo.AlwaysRetryEOF(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(s.assigned),
 		kgo.OnPartitionsRevoked(s.revoked),

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,8 +91,18 @@ func (s *SoakReport) Print(w io.Writer) {
 // Soak runs for about so long with a mix of all faults at a low rate, and
 // compares what the workers that were not killed, Redis and Qdrant take at the
 // end with what they took after the warm-up.
-func Soak(ctx context.Context, c Config, d time.Duration) (*SoakReport, error) {
+func Soak(ctx context.Context, c Config, d time.Duration) (s *SoakReport, err error) {
 	c.Plan = soakPlan(d)
+	if c.Dir == "" {
+		if c.Dir, err = os.MkdirTemp("", "chunktide-soak-"); err != nil {
+			return nil, fmt.Errorf("make a folder for the soak: %w", err)
+		}
+		defer func() {
+			if err == nil && len(s.Wrong()) == 0 {
+				err = os.RemoveAll(c.Dir)
+			}
+		}()
+	}
 	var samples []sizes
 	report, err := carryOut(ctx, c, func(ctx context.Context, r *run) {
 		if s := r.measure(ctx); s != nil {
@@ -100,9 +112,12 @@ func Soak(ctx context.Context, c Config, d time.Duration) (*SoakReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &SoakReport{Minutes: d.Minutes(), Samples: len(samples), Chaos: report}
-	s.Sizes, err = compare(samples)
-	return s, err
+	s = &SoakReport{Minutes: d.Minutes(), Samples: len(samples), Chaos: report}
+	if s.Sizes, err = compare(samples); err != nil {
+		return nil, err
+	}
+	// How a size has come about is asked when it has grown.
+	return s, writeLines(filepath.Join(c.Dir, "samples.jsonl"), len(samples), func(i int) any { return samples[i] })
 }
 
 // at is the name of the sample's place in the stream, a fraction.
