@@ -194,6 +194,18 @@ func (s *Source) alone() bool {
 	return false
 }
 
+// uncleared reports whether a record in doubt has gone well and the group's
+// offsets still blame it. Whatever is handed out then must not kill before they
+// do not, or it would be the other's fault.
+func (s *Source) uncleared() bool {
+	for _, p := range s.parts {
+		if p.noted.until > 0 && p.noted.deaths > 0 && p.note.deaths == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // commitMarks makes the marks of a batch durable before it is handed out. A
 // record in doubt waits until they are, and with them the progress of the one
 // before it, which would otherwise be blamed for its doing.

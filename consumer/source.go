@@ -66,6 +66,9 @@ type held struct {
 	letters *delivery
 	marked  bool // there are marks to be committed before it goes out
 	inDoubt bool // it is one record, and goes out alone
+	// uncleared: a record in doubt went well before it, which is to be committed
+	// before it goes out.
+	uncleared bool
 }
 
 // ErrClosed is returned by Next after Close.
@@ -175,6 +178,7 @@ func (s *Source) hold(now time.Time) (*held, *wakeup, error) {
 	if ok {
 		s.metrics.closed(by)
 		s.held = s.cut(s.former.cut())
+		s.held.uncleared = s.uncleared()
 		return s.held, nil, nil
 	}
 	w := &wakeup{changed: s.changed}
@@ -195,8 +199,8 @@ func (s *Source) release(ctx context.Context, h *held) (chunk.Batch, error) {
 			return chunk.Batch{}, err
 		}
 	}
-	if h.marked || h.inDoubt {
-		s.commitMarks(ctx, h.inDoubt)
+	if h.marked || h.inDoubt || h.uncleared {
+		s.commitMarks(ctx, h.inDoubt || h.uncleared)
 		if err := ctx.Err(); err != nil {
 			return chunk.Batch{}, err
 		}
