@@ -69,6 +69,9 @@ func carryOut(ctx context.Context, c Config, sample func(context.Context, *run))
 			r.log("logs and data: %s", r.dir)
 		}()
 	}
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the run: %w", err)
+	}
 	r.tally.injected, r.tally.hits = map[Kind]int{}, map[Kind]int64{}
 	r.published.records = map[place]int{}
 	r.shape = history.DefaultShape(c.Plan.Events, c.Plan.Chunks, c.Plan.Partitions)

@@ -105,9 +105,9 @@ type Plan struct {
 	Faults map[Kind]int
 	// DocumentDeletes, where set, is the share of deletes of whole documents.
 	DocumentDeletes float64
-	// Emptied, where set, are the only parts of the stream in which a fault
-	// empties Redis.
-	Emptied []window
+	// Only are, for some kinds, the only parts of the stream in which they are
+	// placed, in turn.
+	Only map[Kind][]window
 	// Spared is how many workers are neither killed nor frozen.
 	Spared int
 }
@@ -156,8 +156,8 @@ func (p Plan) place(kind Kind, rng *rand.Rand, i, n, records int) int {
 	if kind == Backfill {
 		at = .4 + .02*float64(i) // the second begins while the first is going on
 	}
-	if len(p.Emptied) > 0 && (kind == KillRedis || kind == FlushRedis) {
-		w := p.Emptied[i%len(p.Emptied)]
+	if parts := p.Only[kind]; len(parts) > 0 {
+		w := parts[i%len(parts)]
 		at = w.From + (w.To-w.From)*rng.Float64()
 	}
 	return max(1, int(at*float64(records)))

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestASeedIsASchedule(t *testing.T) {
@@ -42,6 +43,33 @@ func TestScheduleHasThePlansCountsInOrder(t *testing.T) {
 	}
 	if !maps.Equal(counts, plan.Faults) {
 		t.Errorf("counts %v, want %v", counts, plan.Faults)
+	}
+}
+
+func TestSoakPlacesWhatChangesSizesOutsideOfItsWindows(t *testing.T) {
+	const records = 50_000
+	counts := map[Kind]int{}
+	for _, faults := range newSchedule(4, soakPlan(30*time.Minute), records) {
+		for _, f := range faults {
+			counts[f.Kind]++
+			at := float64(f.At) / records
+			switch f.Kind { //nolint:exhaustive // the others are free
+			case KillRedis, FlushRedis, KillBroker, StopBroker:
+				if at > warm().From && at < warm().To || at > last().From {
+					t.Errorf("%s at %.2f", f.Kind, at)
+				}
+			case KillWorker, FreezeWorker:
+				if f.Worker < 2 {
+					t.Errorf("%s hits a worker that is measured", f)
+				}
+			}
+		}
+	}
+	for _, kind := range Kinds() {
+		// Killing Qdrant needs one that remembers; a reset ends all workers.
+		if counts[kind] == 0 && kind != KillQdrant && kind != ResetOffsets {
+			t.Errorf("a soak has no %s", kind)
+		}
 	}
 }
 
