@@ -37,7 +37,7 @@ func (r *run) judge(ctx context.Context, seen *watching) (*Report, error) {
 		return nil, err
 	}
 	report := &Report{
-		Seed: r.Seed, Fenced: !r.Unfenced, Qdrant: r.world.index.version(ctx), Began: r.began.UTC().Truncate(time.Second),
+		Seed: r.Seed, Fenced: !r.Unfenced, Qdrant: r.world.qdrantName(ctx), Began: r.began.UTC().Truncate(time.Second),
 		Events: r.Plan.Events, Records: len(r.history.Records), Chunks: r.Plan.Chunks, Workers: r.Plan.Workers, BackfillRows: r.rows,
 		Points: len(points), Verdict: verdict, Regressed: seen.watch.Regressed, Looks: seen.looks,
 		LongestStallSeconds: seen.stalls.longest.Seconds(), WallSeconds: time.Since(r.began).Seconds(),

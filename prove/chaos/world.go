@@ -222,6 +222,14 @@ func (w *world) startQdrant(ctx context.Context, qdrantd, dir string) (err error
 	return err
 }
 
+// qdrantName says which Qdrant it is; the embedded one is not the real one.
+func (w *world) qdrantName(ctx context.Context) string {
+	if os.Getenv(qdrantAddress) == "" {
+		return "embedded, after " + w.index.version(ctx)
+	}
+	return w.index.version(ctx)
+}
+
 // workers are all of them.
 func (w *world) workers() []*worker { return append(append([]*worker{}, w.live...), w.backfills...) }
 
