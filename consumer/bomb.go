@@ -19,7 +19,7 @@ import (
 func (s *Source) stepOver(p *partition, bomb *kgo.ErrDecompressTooLarge) []item {
 	last := bomb.NextOffset - 1
 	r := &kgo.Record{Topic: p.topic, Partition: p.partition, Offset: last, LeaderEpoch: bomb.Epoch}
-	items := s.take(p, math.MaxInt64, s.finite.within(p.topicPartition, []*kgo.Record{r}))
+	items := s.take(p, math.MaxInt64, []*kgo.Record{r})
 	p.readTo(bomb.Offset, last, bomb.NextOffset)
 	for i := range items {
 		items[i].skipped, items[i].stage = &bomb.Offset, "decode"

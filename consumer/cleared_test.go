@@ -3,7 +3,6 @@ package consumer
 import (
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -18,11 +17,7 @@ func TestNothingFollowsARecordInDoubtBeforeItIsCleared(t *testing.T) {
 	t.Parallel()
 	m := newMortal(t, 1)
 	m.fill(0, 6, -1)
-	left := kadm.Offsets{}
-	left.Add(kadm.Offset{Topic: topic, Partition: 0, At: 0, LeaderEpoch: -1, Metadata: doubt{deaths: 1, until: 1}.encode()})
-	if err := m.adm.CommitAllOffsets(ctx(t), group, left); err != nil {
-		t.Fatal(err)
-	}
+	m.leave(doubt{deaths: 1, until: 1})
 	s := m.open(t, m.cfg)
 	b := next(t, s)
 	if d := m.doubt(0); len(b.Events) != 1 || d != (doubt{deaths: 2, until: 1}) {

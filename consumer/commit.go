@@ -205,6 +205,9 @@ func (s *Source) committed(parts []*partition, offsets map[string]map[int32]kgo.
 			}
 			continue
 		}
+		if errors.Is(err, kerr.OffsetMetadataTooLarge) {
+			err = fmt.Errorf("raise the broker's offset.metadata.max.bytes to 100, or set quarantine_after to 0: %w", err)
+		}
 		e := &commitError{class: classify(err), err: fmt.Errorf("topic %s partition %d: %w", p.topic, p.partition, err)}
 		if worst == nil || e.class > worst.class {
 			worst = e

@@ -72,6 +72,15 @@ func (f *finite) begin(id topicPartition) int64 {
 	return -1
 }
 
+// bound is the end of a partition's log, or that of the range if it comes
+// first.
+func (f *finite) bound(id topicPartition, end int64) int64 {
+	if f == nil {
+		return end
+	}
+	return min(end, f.ends[id])
+}
+
 // within returns those of a partition's records that are in the range.
 func (f *finite) within(id topicPartition, records []*kgo.Record) []*kgo.Record {
 	if f == nil {

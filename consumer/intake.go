@@ -108,7 +108,7 @@ func (s *Source) bind(fetches kgo.Fetches) ([]item, error) {
 				id.topic, id.partition, first, p.next-1, s.resetAdvice(id))
 			return
 		}
-		items = append(items, s.take(p, f.HighWatermark, s.finite.within(id, f.Records))...)
+		items = append(items, s.take(p, f.HighWatermark, f.Records)...)
 		p.readTo(first, last, f.HighWatermark)
 		s.metrics.lag(p)
 	})
@@ -116,25 +116,26 @@ func (s *Source) bind(fetches kgo.Fetches) ([]item, error) {
 	return items, failed
 }
 
-// take makes items of the records of one partition. The first record of an
-// assignment may be one that has killed its owners: it is not decoded, since
-// that may be what kills.
+// take makes items of the records of one partition, less those behind the end
+// of a finite source. The first record of an assignment may be one that has
+// killed its owners: it is not decoded, since that may be what kills.
 func (s *Source) take(p *partition, end int64, records []*kgo.Record) []item {
+	offset := records[0].Offset
+	records = s.finite.within(p.topicPartition, records)
 	items := make([]item, len(records))
 	for i, r := range records {
 		items[i] = item{part: p, record: r, bytes: size(r)}
 	}
-	if p.touched || len(records) == 0 {
+	if p.touched {
 		return items
 	}
 	p.touched = true
-	offset := records[0].Offset
-	if p.condemned(offset, s.cfg.QuarantineAfter) {
+	p.suspect(offset, s.finite.bound(p.topicPartition, end), batchesInFlight*s.cfg.Batch.Events)
+	if len(items) > 0 && p.condemned(offset, s.cfg.QuarantineAfter) {
 		items[0].err, items[0].stage = quarantined(p.found.deaths), "quarantine"
 		s.logger.Error("a record goes to the dead letters unread: the workers that handled it died",
 			"topic", p.topic, "partition", p.partition, "offset", offset, "deaths", p.found.deaths)
 	}
-	p.suspect(offset, end, batchesInFlight*s.cfg.Batch.Events)
 	return items
 }
 

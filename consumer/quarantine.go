@@ -14,7 +14,8 @@ import (
 // A record can kill the worker that handles it: by a fault in a native
 // library, or by the memory it takes. Its partition would then kill one worker
 // after the other. So the group's offsets remember deaths, where every owner
-// finds them: in the metadata of the commit.
+// finds them: in the metadata of the commit. It names the commit's offset too:
+// a reset of the group may keep the metadata, which then tells of other records.
 //
 // Before an owner hands out its first batch of a partition it commits the
 // offset where it begins, with one death more than it found: as if it had died
@@ -46,20 +47,22 @@ type doubt struct {
 	until int64
 }
 
-const doubtFormat = "chunktide deaths=%d until=%d"
+const doubtFormat = "chunktide deaths=%d until=%d at=%d"
 
-// encode is the metadata of a commit, empty where there is no doubt.
-func (d doubt) encode() string {
+// encode is the metadata of a commit of offset, empty where there is no doubt.
+func (d doubt) encode(offset int64) string {
 	if d == (doubt{}) {
 		return ""
 	}
-	return fmt.Sprintf(doubtFormat, d.deaths, d.until)
+	return fmt.Sprintf(doubtFormat, d.deaths, d.until, offset)
 }
 
-// parseDoubt reads metadata; what others wrote there is no doubt.
-func parseDoubt(metadata string) doubt {
+// parseDoubt reads the metadata of a commit of offset; what others wrote there
+// is no doubt, and neither is what was written for another offset.
+func parseDoubt(metadata string, offset int64) doubt {
 	var d doubt
-	if _, err := fmt.Sscanf(metadata, doubtFormat, &d.deaths, &d.until); err != nil || d.deaths < 0 || d.until < 0 || d.encode() != metadata {
+	var at int64
+	if _, err := fmt.Sscanf(metadata, doubtFormat, &d.deaths, &d.until, &at); err != nil || d.deaths < 0 || d.until < 0 || d.encode(offset) != metadata {
 		return doubt{}
 	}
 	return d
@@ -72,8 +75,9 @@ func doubts(notes map[topicPartition]doubt) func(*kmsg.OffsetCommitRequest) erro
 		for i := range req.Topics {
 			t := &req.Topics[i]
 			for j := range t.Partitions {
-				if m := notes[topicPartition{t.Topic, t.Partitions[j].Partition}].encode(); m != "" {
-					t.Partitions[j].Metadata = &m
+				p := &t.Partitions[j]
+				if m := notes[topicPartition{t.Topic, p.Partition}].encode(p.Offset); m != "" {
+					p.Metadata = &m
 				}
 			}
 		}
@@ -90,7 +94,7 @@ func (s *Source) inherited(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 			for _, o := range t.Partitions {
 				p := s.parts[topicPartition{t.Topic, o.Partition}]
 				if p != nil && o.Metadata != nil && s.cfg.QuarantineAfter > 0 {
-					p.found = parseDoubt(*o.Metadata)
+					p.found = parseDoubt(*o.Metadata, o.Offset)
 					p.note, p.noted = p.found, p.found
 				}
 			}
@@ -101,9 +105,13 @@ func (s *Source) inherited(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 
 // suspect turns two deaths without progress into a range to be careful in. It
 // is called when the first records are read: offset is the first of them, and
-// what came after end was not there when the owner before died.
+// what comes after end was not there when the owner before died, or is not for
+// this source.
 func (p *partition) suspect(offset, end int64, window int) {
-	if p.found.deaths >= suspicious && p.found.until == 0 {
+	switch {
+	case p.found.until > 0 && offset != p.first:
+		p.found.deaths = 0 // those are of a record that the log's compaction has removed since
+	case p.found.until == 0 && p.found.deaths >= suspicious:
 		p.found = doubt{until: offset + int64(window)}
 	}
 	p.found.until = min(p.found.until, end)
@@ -135,7 +143,9 @@ func (p *partition) mark(first *kgo.Record) bool {
 	if inDoubt {
 		p.note.until = p.found.until
 	}
-	if p.done.Offset < 0 {
+	// In doubt nothing else is in flight, so all before it is done, and the
+	// commit can name the very record.
+	if p.done.Offset < 0 || inDoubt {
 		p.done = kgo.EpochOffset{Epoch: first.LeaderEpoch, Offset: first.Offset}
 	}
 	return true
@@ -208,22 +218,26 @@ func (s *Source) uncleared() bool {
 
 // commitMarks makes the marks of a batch durable before it is handed out. A
 // record in doubt waits until they are, and with them the progress of the one
-// before it, which would otherwise be blamed for its doing.
-func (s *Source) commitMarks(ctx context.Context, inDoubt bool) {
+// before it, which would otherwise be blamed for its doing. With an error the
+// batch is not to be handed out.
+func (s *Source) commitMarks(ctx context.Context, inDoubt bool) error {
 	for {
 		limited, cancel := context.WithTimeout(ctx, markTimeout)
 		err := s.commit(limited, s.client)
 		cancel()
 		switch {
 		case err == nil, ctx.Err() != nil:
-			return
+			return ctx.Err()
 		case hopeless(err):
 			s.fail(err)
-			return
+			return err
 		}
 		s.logger.Warn("could not note that a batch begins", "waiting", inDoubt, "error", err)
-		if !inDoubt || s.intake.Err() != nil {
-			return
+		switch {
+		case !inDoubt:
+			return nil
+		case s.intake.Err() != nil:
+			return ErrClosed
 		}
 		s.rest(commitPauseMin)
 	}

@@ -19,21 +19,25 @@ import (
 
 func TestDoubtIsKeptInMetadata(t *testing.T) {
 	for _, d := range []doubt{{}, {deaths: 1}, {deaths: 7, until: 9}, {until: 1 << 40}} {
-		if got := parseDoubt(d.encode()); got != d {
+		if got := parseDoubt(d.encode(5), 5); got != d {
 			t.Errorf("%+v comes back as %+v", d, got)
 		}
 	}
-	for _, foreign := range []string{"", "x", "chunktide deaths=1", "chunktide deaths=-1 until=0", "chunktide deaths=1 until=2 and more", "deaths=1 until=2"} {
-		if got := parseDoubt(foreign); got != (doubt{}) {
+	for _, foreign := range []string{
+		"", "x", "chunktide deaths=1", "chunktide deaths=1 until=2", "chunktide deaths=-1 until=0 at=5",
+		"chunktide deaths=1 until=2 at=5 and more", "deaths=1 until=2 at=5",
+		"chunktide deaths=1 until=2 at=4", // the group was moved, and the metadata kept
+	} {
+		if got := parseDoubt(foreign, 5); got != (doubt{}) {
 			t.Errorf("%q is read as %+v", foreign, got)
 		}
 	}
 }
 
 func FuzzParseDoubt(f *testing.F) {
-	f.Add("chunktide deaths=3 until=17")
-	f.Fuzz(func(t *testing.T, metadata string) {
-		if d := parseDoubt(metadata); d != (doubt{}) && d.encode() != metadata {
+	f.Add("chunktide deaths=3 until=17 at=5", int64(5))
+	f.Fuzz(func(t *testing.T, metadata string, offset int64) {
+		if d := parseDoubt(metadata, offset); d != (doubt{}) && d.encode(offset) != metadata {
 			t.Errorf("%q is read as %+v", metadata, d)
 		}
 	})
@@ -169,7 +173,17 @@ func (m *mortal) doubt(partition int32) doubt {
 		m.t.Fatal(err)
 	}
 	o, _ := offsets.Lookup(topic, partition)
-	return parseDoubt(o.Metadata)
+	return parseDoubt(o.Metadata, o.At)
+}
+
+// leave commits offset 0 of the first partition as an owner before would have.
+func (m *mortal) leave(d doubt) {
+	m.t.Helper()
+	left := kadm.Offsets{}
+	left.Add(kadm.Offset{Topic: topic, Partition: 0, At: 0, LeaderEpoch: -1, Metadata: d.encode(0)})
+	if err := m.adm.CommitAllOffsets(ctx(m.t), group, left); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // The same under KIP-848, where the broker assigns the partitions.
@@ -313,11 +327,7 @@ func TestARecordInDoubtWaitsForItsMark(t *testing.T) {
 	t.Parallel()
 	m := newMortal(t, 1)
 	m.fill(0, 6, -1)
-	left := kadm.Offsets{}
-	left.Add(kadm.Offset{Topic: topic, Partition: 0, At: 0, LeaderEpoch: -1, Metadata: doubt{until: 2}.encode()})
-	if err := m.adm.CommitAllOffsets(ctx(t), group, left); err != nil {
-		t.Fatal(err)
-	}
+	m.leave(doubt{until: 2})
 	refusal := m.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: topic, Err: kerr.UnknownServerError, Count: -1})
 	s := m.open(t, m.cfg)
 	out := make(chan chunk.Batch, 1)

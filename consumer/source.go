@@ -200,8 +200,7 @@ func (s *Source) release(ctx context.Context, h *held) (chunk.Batch, error) {
 		}
 	}
 	if h.marked || h.inDoubt || h.uncleared {
-		s.commitMarks(ctx, h.inDoubt || h.uncleared)
-		if err := ctx.Err(); err != nil {
+		if err := s.commitMarks(ctx, h.inDoubt || h.uncleared); err != nil {
 			return chunk.Batch{}, err
 		}
 	}
