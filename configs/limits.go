@@ -42,11 +42,11 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is the size in the largest unit that leaves it at least one, rounded
-// up.
+// String is the size in the largest unit of which it is a whole number, or has
+// a hundred, rounded up: a bound and what exceeds it should not read the same.
 func (b Bytes) String() string {
 	for _, u := range units {
-		if b >= u.size {
+		if b >= u.size && b%u.size == 0 || b >= 100*u.size {
 			return fmt.Sprintf("%d %s", (b+u.size-1)/u.size, u.name)
 		}
 	}

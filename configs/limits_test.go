@@ -20,6 +20,17 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+func TestSizesAreTold(t *testing.T) {
+	for size, want := range map[Bytes]string{
+		0: "0 bytes", 1000: "1000 bytes", 4 << 10: "4 KiB", 512 << 20: "512 MiB", 1100 << 20: "1100 MiB", 1500 << 20: "1500 MiB", 2 << 30: "2 GiB",
+		1<<20 + 1: "1025 KiB",
+	} {
+		if got := size.String(); got != want {
+			t.Errorf("%d bytes are told as %q, want %q", size, got, want)
+		}
+	}
+}
+
 func TestTheSettingsMustFitIntoTheMemory(t *testing.T) {
 	needed := Default().MemoryNeed()
 	for set, fits := range map[string]bool{
