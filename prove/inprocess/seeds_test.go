@@ -25,10 +25,16 @@ func TestMain(m *testing.M) {
 
 const (
 	events = 2000
-	chunks = 50
+	// few chunks see many states each, and more of them in one batch.
+	chunks      = 32
+	perDocument = 4
 )
 
-func shape(events int) history.Shape { return history.DefaultShape(events, chunks, partitions) }
+func shape(events int) history.Shape {
+	s := history.DefaultShape(events, chunks, partitions)
+	s.PerDocument = perDocument
+	return s
+}
 
 // number of an environment variable; otherwise if it is not set.
 func setting(t *testing.T, name string, otherwise uint64) uint64 {
@@ -89,7 +95,7 @@ func (w *world) draw(what string, sides int) int { return int(w.number(what, 0) 
 // everything is the life of one seed.
 func everything(t *testing.T, seed uint64) report {
 	w := newWorld(t, seed, shape(events))
-	w.kafka.Batch.Events = []int{64, 128, 192, 256}[w.draw("batch", 4)]
+	w.kafka.Batch.Events = []int{96, 128, 192, 256}[w.draw("batch", 4)]
 	w.cache.MemoryBytes = []int64{0, 1 << 20}[w.draw("memory", 2)]
 	w.poison(1 + w.draw("poison", 3))
 	w.index.some(float64(w.draw("index", 4))*.1, indexFaults()...)
@@ -106,7 +112,7 @@ func everything(t *testing.T, seed uint64) report {
 		}
 		w.mishaps(i)
 	}
-	if w.draw("replay", 5) == 0 && w.settled() {
+	if w.draw("replay", 10) == 0 && w.settled() {
 		w.replay(workers)
 	}
 	return w.finish()
@@ -115,7 +121,7 @@ func everything(t *testing.T, seed uint64) report {
 // misfortune kills and freezes the first lives of a worker.
 func (w *world) misfortune(worker string, life int) fate {
 	var f fate
-	if life >= 3 || w.number("lucky "+worker, life)%2 == 0 {
+	if life >= 2 || w.number("lucky "+worker, life)%2 == 0 {
 		return f
 	}
 	draw := w.number("fate "+worker, life)
@@ -128,11 +134,11 @@ func (w *world) misfortune(worker string, life int) fate {
 // company is another group on the same collection, or rows of a backfill that
 // were read long before they are written.
 func (w *world) company() {
-	if w.draw("second group", 4) == 0 {
+	if w.draw("second group", 8) == 0 {
 		w.tally.count("another group reads everything again")
 		w.start("second", group{"second", live})
 	}
-	if w.draw("backfill", 3) == 0 {
+	if w.draw("backfill", 5) == 0 {
 		w.backfill(events / 4)
 	}
 }
@@ -142,9 +148,15 @@ func (w *world) company() {
 func (w *world) backfill(n int) {
 	w.tally.count("a backfill writes old rows")
 	rows := history.Snapshot(w.seed, w.shape, n)
+	needs := needsOf(rows)
+	for i := range rows {
+		if w.index.poison[state{needs[i].id, needs[i].version}] {
+			rows[i].Kind, needs[i].kind = history.Refused, history.Refused
+		}
+	}
 	w.logs[backfill] = newLog(rows)
 	w.audit.mu.Lock()
-	w.audit.needs[backfill] = needsOf(rows)
+	w.audit.needs[backfill] = needs
 	w.audit.mu.Unlock()
 	w.publish(backfill, len(rows))
 	w.start("backfill", group{"backfill", backfill})
