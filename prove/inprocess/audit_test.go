@@ -45,7 +45,7 @@ type audit struct {
 	inflow kgo.Decompressor
 
 	// mu is also held around every write, so that no other comes between a
-	// write and the look at it.
+	// write and the look at it, and where logs and needs are added.
 	mu        sync.Mutex
 	watch     history.Watch
 	index     map[chunk.ID]stored

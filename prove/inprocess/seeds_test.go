@@ -159,9 +159,8 @@ func (w *world) backfill(n int) {
 			rows[i].Kind, needs[i].kind = history.Refused, history.Refused
 		}
 	}
-	w.logs[backfill] = newLog(rows)
-	w.audit.mu.Lock()
-	w.audit.needs[backfill] = needs
+	w.audit.mu.Lock() // it reads both at every commit
+	w.logs[backfill], w.audit.needs[backfill] = newLog(rows), needs
 	w.audit.mu.Unlock()
 	w.publish(backfill, len(rows))
 	w.start("backfill", group{"backfill", backfill})
