@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 	"sync"
 
 	"chunktide/chunk"
@@ -38,7 +37,8 @@ func (c *words) Recipe() embedder.Recipe {
 func (c *words) Encode(ctx context.Context, texts []string) ([]chunk.Embedding, error) {
 	c.mu.Lock()
 	for _, text := range texts {
-		if strings.TrimSpace(text) != "" {
+		// What has no words has no vector to keep: it is refused each time.
+		if c.Tokens(text) > 0 {
 			c.calls[text]++
 		}
 	}

@@ -107,8 +107,8 @@ type state struct {
 
 // poison makes the index refuse the states of n records for good. It takes
 // states that are not the last of their chunks, so that the fold of the log is
-// the same without them.
-func (w *world) poison(n int) {
+// the same without them; fits narrows the choice, nil does not.
+func (w *world) poison(n int, fits func(record int) bool) {
 	records := w.history.Records
 	byKey := map[string]bool{} // chunks whose deletes have no version build on what precedes them
 	for i := range records {
@@ -126,6 +126,9 @@ func (w *world) poison(n int) {
 		if records[i].Kind != history.Valid || byKey[string(records[i].Key)] || s.version >= w.history.Want[s.id].Version {
 			continue
 		}
+		if fits != nil && !fits(i) {
+			continue
+		}
 		if err := json.Unmarshal(records[i].Value, &e); err != nil || e.Op != "upsert" || e.ChunkID == "" {
 			continue
 		}
@@ -136,6 +139,17 @@ func (w *world) poison(n int) {
 			}
 		}
 	}
+}
+
+// newestOf tells the records that are the newest of their chunks among the
+// first n. If no others are published, nothing keeps them from the index.
+func (w *world) newestOf(n int) func(record int) bool {
+	needs := w.audit.needs[live]
+	newest := map[chunk.ID]int64{}
+	for _, need := range needs[:n] {
+		newest[need.id] = max(newest[need.id], need.version)
+	}
+	return func(i int) bool { return i < n && needs[i].version == newest[needs[i].id] }
 }
 
 // poisoned reports whether a write holds a state that the index refuses.

@@ -64,6 +64,9 @@ func TestScenarios(t *testing.T) {
 				t.Errorf("%s: the fault never came, the scenario is void; what came:%s", sc.name, table(r.Faults))
 			}
 			c := play(t, sc, true)
+			if c.met(sc.met) == 0 {
+				t.Errorf("%s: the fault never came to the control", sc.name)
+			}
 			if !slices.ContainsFunc(c.broken(), func(b string) bool { return slices.Contains(sc.breaks, b) }) {
 				t.Errorf("%s: without this safety (%s) none of %q breaks, so nothing is proved: %s", sc.name, sc.proves, sc.breaks, c.String())
 			}
@@ -173,15 +176,16 @@ func lateScenario() scenario {
 
 func poisonScenario() scenario {
 	return scenario{
-		name: "index: poisonous points among 256", proves: "the search for the culprit", breaks: covering(), met: "index: a poisonous point",
-		// Few states of a chunk, so that none goes before it gets to the index.
-		shape:  func(s *history.Shape) { s.Chunks = 600 },
+		name: "index: a poisonous point among 256", proves: "the search for the culprit", breaks: covering(), met: "index: a poisonous point",
 		remove: func(w *world) { w.wrap = swallowRefusals },
 		run: func(w *world) {
 			w.kafka.Batch.Events = 256
-			w.poison(8)
+			half := len(w.history.Records) / 2
+			w.poison(1, w.newestOf(half))
 			w.index.some(0)
 			w.start("a", workers)
+			w.publish(live, half)
+			w.mustSettle()
 			w.all()
 		},
 	}

@@ -102,7 +102,7 @@ func everything(t *testing.T, seed uint64) report {
 	// the wait going for ever.
 	w.kafka.RebalanceTimeout, w.kafka.Heartbeat = 7*time.Second, time.Second
 	w.cache.MemoryBytes = []int64{0, 1 << 20}[w.draw("memory", 2)]
-	w.poison(1 + w.draw("poison", 3))
+	w.poison(1+w.draw("poison", 3), nil)
 	w.index.some(float64(w.draw("index", 4))*.1, indexFaults()...)
 	w.index.someReads(.05)
 	w.plan = w.misfortune
