@@ -47,10 +47,12 @@ fmt:
 .PHONY: vet
 vet:
 	go vet ./...
+	go vet -tags synctests ./prove/inprocess
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 	$< run ./...
+	$< run --build-tags synctests ./prove/inprocess
 
 .PHONY: vuln
 vuln: $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities (VULNDB=URL for a mirror of vuln.go.dev)

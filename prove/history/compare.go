@@ -131,11 +131,11 @@ func (w *Watch) See(id chunk.ID, version int64) {
 	w.seen[id] = version
 }
 
-// Letters are the dead letters of a history, by index into Records.
+// Letters are the records found in the dead letters, by index into Records.
 type Letters map[int]bool
 
-// Missing counts records that must be in the dead letters and are not, Wrong
-// those that are and must not be.
+// Letters counts the records that must be in the dead letters and are missing,
+// and those that are there and must not be.
 func (h *History) Letters(found Letters) (missing, wrong int) {
 	for i := range h.Records {
 		switch kind := h.Records[i].Kind; {
