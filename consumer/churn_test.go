@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"chunktide/devstack/cable"
 )
 
 // ledger is the index as far as this test cares: which offsets were applied.
@@ -95,7 +97,7 @@ type member struct {
 
 // live runs one worker until it leaves, fails or is killed.
 func (m *member) live(ctx context.Context) error {
-	wire := &cable{dial: m.w.net.DialContext}
+	wire := cable.New(m.w.net.DialContext)
 	cfg := m.cfg
 	cfg.options = append(cfg.options[:len(cfg.options):len(cfg.options)], kgo.Dialer(wire.Dial))
 	reg := prometheus.NewRegistry()
@@ -116,7 +118,7 @@ func (m *member) live(ctx context.Context) error {
 	}
 	m.lives[fate]++
 	if fate == "is killed" {
-		wire.cut()
+		wire.Cut()
 		gone, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
 		_ = s.Close(gone) // it cannot say good-bye
@@ -137,7 +139,7 @@ func (m *member) live(ctx context.Context) error {
 
 // work handles batches with up to two more in flight behind the one that is
 // applied, as the pipeline does, and returns those that are left.
-func (m *member) work(ctx context.Context, s *Source, wire *cable, batches int) (inFlight []batchOf, err error) {
+func (m *member) work(ctx context.Context, s *Source, wire *cable.Cable, batches int) (inFlight []batchOf, err error) {
 	for range batches {
 		idle, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		b, err := s.Next(idle)
@@ -154,7 +156,7 @@ func (m *member) work(ctx context.Context, s *Source, wire *cable, batches int) 
 		}
 		if m.rng.IntN(100) == 0 { // long enough to be given up by the group
 			m.lives["freezes"]++
-			wire.freeze(3 * m.cfg.SessionTimeout / 2)
+			wire.Freeze(3 * m.cfg.SessionTimeout / 2)
 		}
 		one := batchOf{ack: b.Ack}
 		for _, e := range b.Events {

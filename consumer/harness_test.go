@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -266,69 +264,4 @@ func samples(t testing.TB, reg *prometheus.Registry, name string) map[string]flo
 		}
 	}
 	return values
-}
-
-// cable is a worker's way to the network. It can be cut, as when the process
-// is killed, without a word to the broker, or frozen for a while, as when it
-// is stopped and goes on later believing that nothing happened.
-type cable struct {
-	dial func(context.Context, string, string) (net.Conn, error)
-
-	mu    sync.Mutex
-	conns []net.Conn
-	torn  bool
-	until time.Time
-}
-
-func (c *cable) Dial(ctx context.Context, network, host string) (net.Conn, error) {
-	conn, err := c.dial(ctx, network, host)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.torn {
-		conn.Close()
-		return nil, errors.New("the cable is cut")
-	}
-	c.conns = append(c.conns, conn)
-	return wire{conn, c}, nil
-}
-
-func (c *cable) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.torn = true
-	for _, conn := range c.conns {
-		conn.Close()
-	}
-}
-
-func (c *cable) freeze(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.until = time.Now().Add(d)
-}
-
-func (c *cable) thaw() {
-	c.mu.Lock()
-	until := c.until
-	c.mu.Unlock()
-	time.Sleep(time.Until(until))
-}
-
-type wire struct {
-	net.Conn
-	cable *cable
-}
-
-func (w wire) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
-	w.cable.thaw()
-	return n, err
-}
-
-func (w wire) Write(b []byte) (int, error) {
-	w.cable.thaw()
-	return w.Conn.Write(b)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"chunktide/chunk"
+	"chunktide/devstack/cable"
 )
 
 func TestDoubtIsKeptInMetadata(t *testing.T) {
@@ -66,7 +67,7 @@ func newMortal(t *testing.T, partitions int32) *mortal {
 // it lived to see the end.
 func (m *mortal) live(fatal func([]chunk.Event) bool) bool {
 	m.t.Helper()
-	wire := &cable{dial: m.net.DialContext}
+	wire := cable.New(m.net.DialContext)
 	cfg := m.cfg
 	cfg.options = append(slices.Clone(cfg.options), kgo.Dialer(wire.Dial))
 	s, err := New(ctx(m.t), cfg, decode, words, quiet(), nil)
@@ -77,7 +78,7 @@ func (m *mortal) live(fatal func([]chunk.Event) bool) bool {
 		b := next(m.t, s)
 		if fatal(b.Events) {
 			m.deaths++
-			wire.cut()
+			wire.Cut()
 			gone, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			defer cancel()
 			_ = s.Close(gone)

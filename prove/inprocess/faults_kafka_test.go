@@ -89,6 +89,6 @@ func (w *world) interrupt(draw uint64) {
 	if len(w.alive) == 0 {
 		return
 	}
-	w.alive[draw%uint64(len(w.alive))].kafka.interrupt()
+	w.alive[draw%uint64(len(w.alive))].kafka.Interrupt()
 	w.tally.count("kafka: all connections of a worker cut")
 }

@@ -14,6 +14,7 @@ import (
 	"chunktide/cache"
 	"chunktide/chunk"
 	"chunktide/consumer"
+	"chunktide/devstack/cable"
 	"chunktide/pipeline"
 	"chunktide/sink"
 )
@@ -54,7 +55,7 @@ var errKilled = errors.New("killed")
 type worker struct {
 	w                    *world
 	fate                 fate
-	kafka, redis, qdrant *cable
+	kafka, redis, qdrant *cable.Cable
 	ctx                  context.Context
 	cancel               context.CancelFunc
 	dead                 atomic.Bool
@@ -72,8 +73,8 @@ type worker struct {
 // stopped, and the reason when it ended by itself.
 func (w *world) live(name string, life int, g group) error {
 	p := &worker{w: w, passed: map[step]int{}}
-	for _, c := range []**cable{&p.kafka, &p.redis, &p.qdrant} {
-		*c = &cable{dial: w.stack.Dial}
+	for _, c := range []**cable.Cable{&p.kafka, &p.redis, &p.qdrant} {
+		*c = cable.New(w.stack.Dial)
 	}
 	if w.plan != nil {
 		p.fate = w.plan(name, life)
@@ -169,8 +170,8 @@ func (p *worker) close() error {
 // kill ends the worker as SIGKILL does: nothing more leaves it.
 func (p *worker) kill() {
 	p.dead.Store(true)
-	for _, c := range []*cable{p.kafka, p.redis, p.qdrant} {
-		c.cut()
+	for _, c := range []*cable.Cable{p.kafka, p.redis, p.qdrant} {
+		c.Cut()
 	}
 	p.cancel()
 }
@@ -187,7 +188,7 @@ func (p *worker) pass(s step) error {
 	p.mu.Unlock()
 	if s == beforeApply && p.fate.freezes > 0 && n == p.fate.freezeNth {
 		p.w.tally.count("worker frozen")
-		p.kafka.freeze(p.fate.freezes)
+		p.kafka.Freeze(p.fate.freezes)
 		time.Sleep(p.fate.freezes)
 	}
 	if p.fate.dies != s || n != p.fate.nth {
