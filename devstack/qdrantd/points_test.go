@@ -112,7 +112,10 @@ func TestWithoutWaitIsAcknowledged(t *testing.T) {
 	write := func(p *pb.PointStruct) (*pb.UpdateResult, error) {
 		return client.Upsert(t.Context(), &pb.UpsertPoints{CollectionName: coll, Points: []*pb.PointStruct{p}})
 	}
+	// Operations are executed in order, so behind one that is waited for.
+	settle := func() { upsertAll(t, client, bare(9, nil)) }
 	result, err := write(with(1, nil, 1, 2))
+	settle()
 	if err != nil || result.GetStatus() != pb.UpdateStatus_Acknowledged || one(t, client, 1) == nil {
 		t.Errorf("%v, %v", result, err)
 	}
@@ -121,7 +124,9 @@ func TestWithoutWaitIsAcknowledged(t *testing.T) {
 	}
 	p := bare(3, nil)
 	p.Vectors = pb.NewVectorsMap(map[string]*pb.Vector{"none": pb.NewVector(1)})
-	if result, err = write(p); err != nil || result.GetStatus() != pb.UpdateStatus_Acknowledged || one(t, client, 3) != nil {
+	result, err = write(p)
+	settle()
+	if err != nil || result.GetStatus() != pb.UpdateStatus_Acknowledged || one(t, client, 3) != nil {
 		t.Errorf("what fails later is not told: %v, %v", result, err)
 	}
 }
