@@ -17,6 +17,8 @@ const BowName = "demo-bow-v1"
 
 const bowDim = 256
 
+var errNoWords = chunk.Permanentf(chunk.ReasonBadVector, "the text has no words, so there is no vector for it")
+
 // Bow is the textbook's stand-in for a model: a bag of words. A text is
 // lower-cased and split on white space; each word counts in the bucket that
 // its MD5, read as a big-endian integer, has modulo 256; the counts are
@@ -62,7 +64,7 @@ func (b *Bow) encode(ctx context.Context, texts []string, kind string) ([]chunk.
 	for i, text := range texts {
 		buckets := bowBuckets(text)
 		if len(buckets) == 0 {
-			rejected[i] = chunk.Permanentf(chunk.ReasonBadVector, "the text has no words, so there is no vector for it")
+			rejected[i] = errNoWords
 			continue
 		}
 		tokens += len(buckets)

@@ -110,7 +110,7 @@ func (c *call) runOne(ctx context.Context, r run, options *ort.RunOptions) error
 	}
 	err := c.e.model.run(r, c.e.words.PadID(), options, func(out []float32) {
 		for i, t := range r.texts {
-			vector, err := pooled(c.e.recipe, out[i*row:(i+1)*row], len(t.ids), sig.hidden)
+			vector, err := pooled(c.e.recipe.cut(t.dim), out[i*row:(i+1)*row], len(t.ids), sig.hidden)
 			if err != nil {
 				c.reject(t.index, err)
 				continue

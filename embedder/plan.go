@@ -10,6 +10,7 @@ type text struct {
 	index int // in the call
 	ids   []int64
 	total int // tokens before any cut
+	dim   int // values that its vector is cut to; 0: the recipe's
 }
 
 // run is what goes through the model at once: texts padded to one length.

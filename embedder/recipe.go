@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strconv"
 )
@@ -14,8 +15,21 @@ import (
 // fields.
 const recipeFormat = "chunktide recipe 1"
 
-// Digest is a SHA-256.
-type Digest = [sha256.Size]byte
+// Digest is a SHA-256. As text it is hexadecimal, in JSON too.
+type Digest [sha256.Size]byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Digest) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(d[:])), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Digest) UnmarshalText(text []byte) error {
+	raw, err := hex.DecodeString(string(text))
+	if err != nil || len(raw) != len(d) {
+		return fmt.Errorf("a digest is %d hexadecimal digits", 2*len(d))
+	}
+	copy(d[:], raw)
+	return nil
+}
 
 // Recipe is everything that determines the vector of a text. Two encoders
 // with one [Recipe.Digest] give the same vectors; whatever changes a vector
