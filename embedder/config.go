@@ -58,8 +58,9 @@ type Config struct {
 	ONNXRuntimeLibrary string `mapstructure:"onnxruntime_library"`
 	// Provider is cpu, cuda or tensorrt.
 	Provider string `mapstructure:"provider"`
-	// DeviceID is the GPU's number.
-	DeviceID int `mapstructure:"device_id"`
+	// Devices are the numbers of the GPUs to use, as CUDA counts them. A CPU is
+	// one device and heeds none.
+	Devices []int `mapstructure:"devices"`
 
 	// Pooling is auto, mean, cls or last. Auto does what the model's
 	// sentence-transformers configuration says, else mean.
@@ -81,23 +82,78 @@ type Config struct {
 	// representation learning, arXiv 2205.13147). 0: all.
 	Dimensions int `mapstructure:"dimensions"`
 
-	// Threads is how many runs of the model go on at once, each on a thread
-	// of its own. 0: one for each core, or 2 on a GPU.
-	Threads int `mapstructure:"threads"`
-	// RunTokens bounds the padded tokens of one run, though a single text may
-	// have more. Small runs keep a CPU's caches warm and padding low; a GPU
-	// wants large ones. 0: 512, or 16384 on a GPU.
+	// RunTokens bounds the padded tokens of one run. Small runs keep a CPU's
+	// caches warm and padding low; a GPU wants large ones. It must hold the
+	// longest text. 0: 512 or one text, or 16384 on a GPU.
 	RunTokens int `mapstructure:"run_tokens"`
+	// Threads is how many runs of the model go on at once on each device. 0:
+	// one for each core that IntraThreads leaves, or 2 on a GPU.
+	Threads int `mapstructure:"threads"`
+	// IntraThreads is how many threads share the work of one run on a CPU.
+	// More than 1 shortens a single query; 1 gives the most texts a second.
+	IntraThreads int `mapstructure:"intra_threads"`
+	// Sessions is how often the model is loaded on each device; Threads are
+	// spread over them. Each holds the weights once more.
+	Sessions int `mapstructure:"sessions"`
+	// Arena has ONNX Runtime keep a CPU's memory between runs. It then holds
+	// what the largest run ever took.
+	Arena bool `mapstructure:"arena"`
+	// Optimization is ONNX Runtime's graph optimization level: none, basic,
+	// extended or all. Like another processor, another level changes a vector
+	// by some 1e-7, which is not part of the recipe.
+	Optimization string `mapstructure:"optimization"`
+
+	GPU GPU `mapstructure:"gpu"`
 }
+
+// GPU are the settings of the providers cuda and tensorrt.
+type GPU struct {
+	// MemoryBytes is the most memory that CUDA's arena takes on each device for
+	// each session, weights included. 0: no bound.
+	MemoryBytes int64 `mapstructure:"memory_bytes"`
+	// Arena says how that memory grows: by what a run asks for
+	// (same_as_requested), which leaves most to others on the card, or
+	// doubling (next_power_of_two), which asks the driver less often.
+	Arena string `mapstructure:"arena"`
+	// FP16 lets TensorRT compute in 16 bits. It makes another recipe. For CUDA
+	// take a model whose weights are float16.
+	FP16 bool `mapstructure:"fp16"`
+	// EngineCache is the folder in which TensorRT keeps the engines it built.
+	// Empty: a folder of the user's cache.
+	EngineCache string `mapstructure:"engine_cache"`
+	// Bucket is the step of padded lengths: few shapes mean few plans and
+	// little memory lost to fragments, at the price of padding.
+	Bucket int `mapstructure:"bucket"`
+}
+
+// The graph optimization levels.
+const (
+	OptimizationNone     = "none"
+	OptimizationBasic    = "basic"
+	OptimizationExtended = "extended"
+	OptimizationAll      = "all"
+)
+
+// CUDA's arena strategies.
+const (
+	ArenaSameAsRequested = "same_as_requested"
+	ArenaNextPowerOfTwo  = "next_power_of_two"
+)
 
 // DefaultConfig encodes on the CPU, with what `make setup` fetched.
 func DefaultConfig() Config {
 	return Config{
 		Encoder:   EncoderONNX,
 		Provider:  ProviderCPU,
+		Devices:   []int{0},
 		Pooling:   PoolAuto,
 		Normalize: true,
 		Overflow:  OverflowTruncate,
+		// Measured by BenchmarkSessions: nothing else gives more.
+		IntraThreads: 1,
+		Sessions:     1,
+		Optimization: OptimizationAll,
+		GPU:          GPU{Arena: ArenaSameAsRequested, Bucket: 8},
 	}
 }
 
@@ -124,19 +180,43 @@ func (c Config) Validate() error {
 	if !slices.Contains([]Overflow{OverflowTruncate, OverflowError}, c.Overflow) {
 		bad("overflow: %q is none of truncate, error", c.Overflow)
 	}
-	for _, n := range []struct {
-		key   string
-		value int
-	}{
-		{"device_id", c.DeviceID},
-		{"max_tokens", c.MaxTokens},
-		{"dimensions", c.Dimensions},
-		{"threads", c.Threads},
-		{"run_tokens", c.RunTokens},
-	} {
-		if n.value < 0 {
-			bad("%s: must not be negative", n.key)
+	if _, ok := optimizations[c.Optimization]; !ok {
+		bad("optimization: %q is none of none, basic, extended, all", c.Optimization)
+	}
+	if _, ok := arenas[c.GPU.Arena]; !ok {
+		bad("gpu.arena: %q is none of same_as_requested, next_power_of_two", c.GPU.Arena)
+	}
+	for i, d := range c.Devices {
+		if d < 0 || slices.Contains(c.Devices[:i], d) {
+			bad("devices: %v must be different numbers, from 0", c.Devices)
+			break
 		}
+	}
+	if len(c.Devices) == 0 && c.gpu() {
+		bad("devices: name a GPU, such as 0")
+	}
+	for _, n := range []struct {
+		key          string
+		value, least int64
+	}{
+		{"max_tokens", int64(c.MaxTokens), 0},
+		{"dimensions", int64(c.Dimensions), 0},
+		{"threads", int64(c.Threads), 0},
+		{"run_tokens", int64(c.RunTokens), 0},
+		{"gpu.memory_bytes", c.GPU.MemoryBytes, 0},
+		{"intra_threads", int64(c.IntraThreads), 1},
+		{"sessions", int64(c.Sessions), 1},
+		{"gpu.bucket", int64(c.GPU.Bucket), 1},
+	} {
+		if n.value < n.least {
+			bad("%s: must be %d or more", n.key, n.least)
+		}
+	}
+	if c.Threads > 0 && c.Sessions > c.Threads {
+		bad("sessions: %d are more than the %d threads that use them", c.Sessions, c.Threads)
+	}
+	if c.GPU.FP16 && c.Provider != ProviderTensorRT {
+		bad("gpu.fp16: only the provider tensorrt can compute a model of another precision in 16 bits; for %s take a float16 model", c.Provider)
 	}
 	if c.Dimensions > 0 && !c.Normalize {
 		bad("dimensions: a cut vector must be scaled again, so normalize must be true")

@@ -13,16 +13,23 @@ func TestValidateDefault(t *testing.T) {
 
 func TestValidateNamesTheKey(t *testing.T) {
 	for key, change := range map[string]func(*Config){
-		"encoder":    func(c *Config) { c.Encoder = "word2vec" },
-		"model_name": func(c *Config) { c.ModelName = "a/b" },
-		"provider":   func(c *Config) { c.Provider = "rocm" },
-		"pooling":    func(c *Config) { c.Pooling = "max" },
-		"overflow":   func(c *Config) { c.Overflow = "wrap" },
-		"device_id":  func(c *Config) { c.DeviceID = -1 },
-		"max_tokens": func(c *Config) { c.MaxTokens = -1 },
-		"dimensions": func(c *Config) { c.Dimensions = 64; c.Normalize = false },
-		"threads":    func(c *Config) { c.Threads = -1 },
-		"run_tokens": func(c *Config) { c.RunTokens = -1 },
+		"encoder":          func(c *Config) { c.Encoder = "word2vec" },
+		"model_name":       func(c *Config) { c.ModelName = "a/b" },
+		"provider":         func(c *Config) { c.Provider = "rocm" },
+		"pooling":          func(c *Config) { c.Pooling = "max" },
+		"overflow":         func(c *Config) { c.Overflow = "wrap" },
+		"devices":          func(c *Config) { c.Devices = []int{1, 1} },
+		"sessions":         func(c *Config) { c.Threads, c.Sessions = 2, 3 },
+		"gpu.bucket":       func(c *Config) { c.GPU.Bucket = 0 },
+		"gpu.arena":        func(c *Config) { c.GPU.Arena = "big" },
+		"gpu.fp16":         func(c *Config) { c.GPU.FP16 = true },
+		"intra_threads":    func(c *Config) { c.IntraThreads = 0 },
+		"optimization":     func(c *Config) { c.Optimization = "most" },
+		"gpu.memory_bytes": func(c *Config) { c.GPU.MemoryBytes = -1 },
+		"max_tokens":       func(c *Config) { c.MaxTokens = -1 },
+		"dimensions":       func(c *Config) { c.Dimensions = 64; c.Normalize = false },
+		"threads":          func(c *Config) { c.Threads = -1 },
+		"run_tokens":       func(c *Config) { c.RunTokens = -1 },
 	} {
 		c := DefaultConfig()
 		change(&c)

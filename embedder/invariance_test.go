@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"chunktide/chunk"
 )
 
 // A cache by content needs every text to have one vector, whatever went
@@ -18,7 +20,7 @@ func TestVectorsDoNotDependOnTheBatch(t *testing.T) {
 		longest int
 	}{
 		"tiny":   {openTiny, 200, 12},
-		"MiniLM": {open, 48, 200},
+		"MiniLM": {open, 24, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(7, 8))
@@ -26,12 +28,23 @@ func TestVectorsDoNotDependOnTheBatch(t *testing.T) {
 			for i := range texts {
 				texts[i] = words(rng, 1+rng.IntN(model.longest))
 			}
-			alone := model.open(t, func(c *Config) { c.RunTokens, c.Threads = 1, 1 })
-			want := encode(t, alone, texts...)
-			for _, variant := range []struct{ runTokens, threads, call int }{
-				{512, 1, 7}, {512, 2, 100}, {1 << 20, 1, 3}, {1 << 20, 1, 100}, {2048, 2, 33},
+			alone := model.open(t, func(c *Config) { c.Threads = 1 })
+			want := make([]chunk.Embedding, len(texts))
+			for i, s := range texts {
+				want[i] = encode(t, alone, s)[0]
+			}
+			for _, variant := range []struct {
+				runTokens, threads, intra, sessions int
+				arena                               bool
+				call                                int
+			}{
+				{512, 1, 1, 1, false, 7}, {512, 2, 1, 1, false, 100}, {1 << 20, 1, 1, 1, false, 3}, {1 << 20, 1, 2, 1, false, 100},
+				{2048, 2, 1, 2, false, 33}, {512, 2, 2, 1, true, 20}, {1 << 20, 3, 3, 3, true, 100},
 			} {
-				e := model.open(t, func(c *Config) { c.RunTokens, c.Threads = variant.runTokens, variant.threads })
+				e := model.open(t, func(c *Config) {
+					c.RunTokens, c.Threads, c.IntraThreads = variant.runTokens, variant.threads, variant.intra
+					c.Sessions, c.Arena = variant.sessions, variant.arena
+				})
 				order := rng.Perm(len(texts))
 				for part := range slices.Chunk(order, variant.call) {
 					mine := make([]string, len(part))
@@ -62,8 +75,8 @@ func control(t *testing.T, e *ONNX) {
 	tokens := len(ids)
 	ids = append(ids, e.words.PadID(), e.words.PadID(), e.words.PadID())
 	r := run{texts: []text{{ids: ids}}, length: len(ids)}
-	err := e.model.run(r, e.words.PadID(), nil, func(out []float32) {
-		v, err := pooled(e.recipe, out, tokens, e.model.sig.hidden)
+	err := e.models[0].run(t.Context(), r, func(out []float32) {
+		v, err := pooled(e.recipe, out, tokens, e.sig.hidden)
 		if err != nil || same(v, want.Vector) {
 			t.Errorf("visible padding did not change the vector: %v", err)
 		}
@@ -128,20 +141,17 @@ func TestCancelStopsARun(t *testing.T) {
 	if again := encode(t, e, texts[0]); !same(again[0].Vector, want[0].Vector) {
 		t.Error("the encoder is not what it was before the cancelled run")
 	}
-	if n := e.model.alive.Load(); n != 0 {
-		t.Errorf("%d tensors were never destroyed", n)
-	}
+	allDestroyed(t, e)
 }
 
 func BenchmarkMixedLengths(b *testing.B) {
 	texts := mixed(600)
 	for name, change := range map[string]func(*Config){
-		"default":      nil,
-		"run=256":      func(c *Config) { c.RunTokens = 256 },
-		"run=1024":     func(c *Config) { c.RunTokens = 1024 },
-		"run=4096":     func(c *Config) { c.RunTokens = 4096 },
-		"one at once":  func(c *Config) { c.Threads = 1 },
-		"text by text": func(c *Config) { c.RunTokens = 1 },
+		"default":     nil,
+		"run=256":     func(c *Config) { c.RunTokens = 256 },
+		"run=1024":    func(c *Config) { c.RunTokens = 1024 },
+		"run=4096":    func(c *Config) { c.RunTokens = 4096 },
+		"one at once": func(c *Config) { c.Threads = 1 },
 	} {
 		b.Run(name, func(b *testing.B) {
 			e := open(b, change)
@@ -151,7 +161,7 @@ func BenchmarkMixedLengths(b *testing.B) {
 					tokens += out.Tokens
 				}
 			}
-			c := call{e: e}
+			c := e.newCall(len(texts))
 			todo, err := c.tokenize(context.Background(), texts, "")
 			if err != nil {
 				b.Fatal(err)

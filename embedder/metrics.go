@@ -15,6 +15,9 @@ type metrics struct {
 	texts   *prometheus.CounterVec
 	tokens  *prometheus.CounterVec
 	padding prometheus.Histogram
+	// Of models that run: bounds and what broke them.
+	runTokens   prometheus.Gauge
+	outOfMemory prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -32,6 +35,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name:    "chunktide_padding_ratio",
 			Help:    "Share of the tokens of a call to the encoder that were padding.",
 			Buckets: []float64{0, .01, .02, .05, .1, .2, .3, .5, .75},
+		}),
+		runTokens: f.NewGauge(prometheus.GaugeOpts{
+			Name: "chunktide_run_tokens_limit",
+			Help: "Most padded tokens of a run of several texts; less than embedder.run_tokens after the device ran out of memory.",
+		}),
+		outOfMemory: f.NewCounter(prometheus.CounterOpts{
+			Name: "chunktide_out_of_memory_total",
+			Help: "Runs of the model for which the device had no memory; they were repeated in parts.",
 		}),
 	}
 	for _, kind := range []string{kindDocument, kindQuery} {

@@ -1,6 +1,7 @@
 package embedder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +26,6 @@ const (
 	cpuRunTokens = 512
 	gpuRunTokens = 16384
 	gpuThreads   = 2
-	gpuBucket    = 8
 )
 
 // wordPieces is what the encoder needs of a tokenizer; [tokenizer.Tokenizer]
@@ -40,14 +41,17 @@ type wordPieces interface {
 
 // ONNX encodes with a sentence encoder in ONNX form.
 type ONNX struct {
-	cfg     Config
-	recipe  Recipe
-	words   wordPieces
-	model   *session
-	metrics *metrics
-	shapes  shapes
-	// slots bounds the runs that go on at once, over all calls.
-	slots chan struct{}
+	cfg      Config // resolved
+	recipe   Recipe
+	words    wordPieces
+	sig      signature
+	models   []model
+	lanes    *lanes
+	width    int // how many lanes there are
+	shapes   shapes
+	scarcity *scarcity
+	metrics  *metrics
+	calls    atomic.Uint64
 }
 
 var _ wordPieces = (*tokenizer.Tokenizer)(nil)
@@ -76,7 +80,7 @@ func NewONNX(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*ONNX,
 	if err := e.load(dir, library, files); err != nil {
 		return nil, err
 	}
-	e.slots = make(chan struct{}, e.cfg.Threads)
+	e.prepare(logger)
 	if err := e.warmUp(library); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -86,29 +90,55 @@ func NewONNX(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*ONNX,
 
 // resolved replaces the zeros that mean "choose".
 func (c Config) resolved() Config {
-	threads, tokens := runtime.GOMAXPROCS(0), cpuRunTokens
+	threads := max(runtime.GOMAXPROCS(0)/c.IntraThreads, 1)
 	if c.gpu() {
-		threads, tokens = gpuThreads, gpuRunTokens
+		threads = gpuThreads
+	} else {
+		c.Devices = []int{0}
 	}
 	if c.Threads == 0 {
-		c.Threads = threads
-	}
-	if c.RunTokens == 0 {
-		c.RunTokens = tokens
+		c.Threads = max(threads, c.Sessions)
 	}
 	return c
 }
 
 // shapes are the limits of a run.
-func (c Config) shapes(maxTokens, positions int) shapes {
-	if !c.gpu() {
-		return shapes{budget: c.RunTokens, texts: math.MaxInt, step: 1, longest: maxTokens}
+func (c Config) shapes(maxTokens, positions int) (shapes, error) {
+	if c.RunTokens > 0 && c.RunTokens < maxTokens {
+		return shapes{}, fmt.Errorf("run_tokens: %d cannot hold one text of max_tokens, %d: raise it to that or more, or set 0", c.RunTokens, maxTokens)
 	}
-	longest := (maxTokens + gpuBucket - 1) / gpuBucket * gpuBucket
+	if !c.gpu() {
+		budget := cmp.Or(c.RunTokens, cpuRunTokens)
+		return shapes{budget: budget, texts: math.MaxInt, step: 1, longest: maxTokens, lanes: c.Threads, least: max(budget/8, 1)}, nil
+	}
+	step := c.GPU.Bucket
+	longest := (maxTokens + step - 1) / step * step
 	if positions > 0 {
 		longest = min(longest, positions)
 	}
-	return shapes{budget: c.RunTokens, texts: max(c.RunTokens/gpuBucket, 1), step: gpuBucket, longest: longest}
+	budget := max(cmp.Or(c.RunTokens, gpuRunTokens), longest)
+	// Small runs cost a GPU as much as large ones, so a call is cut only to
+	// give each of several GPUs its share.
+	s := shapes{budget: budget, texts: budget / step, step: step, longest: longest, lanes: len(c.Devices), least: max(budget/8, longest)}
+	if c.Provider == ProviderTensorRT {
+		// Its one profile goes up to so many texts of the longest length, and
+		// it reserves memory for that.
+		s.texts = min(s.texts, 4*budget/longest)
+	}
+	return s, nil
+}
+
+// prepare makes the lanes: those of different devices take turns, and on each
+// device its sessions do.
+func (e *ONNX) prepare(logger *slog.Logger) {
+	var order []model
+	for thread := range e.cfg.Threads {
+		for device := range e.cfg.Devices {
+			order = append(order, e.models[device*e.cfg.Sessions+thread%e.cfg.Sessions])
+		}
+	}
+	e.lanes, e.width = newLanes(order), len(order)
+	e.scarcity = newScarcity(e.shapes.budget, logger, e.metrics)
 }
 
 // load settles the recipe and opens the session.
@@ -137,20 +167,16 @@ func (e *ONNX) load(dir, library string, files folder) error {
 		return fmt.Errorf("model_dir: %w", err)
 	}
 
-	e.shapes = e.cfg.shapes(maxTokens, files.positions)
-	cache := ""
-	if e.cfg.Provider == ProviderTensorRT {
-		if cache, err = engineCache(model); err != nil {
-			return err
-		}
-	}
-	if e.model, err = openSession(files.onnx, library, e.cfg, e.shapes, cache, files.hidden); err != nil {
+	if e.shapes, err = e.cfg.shapes(maxTokens, files.positions); err != nil {
 		return err
+	}
+	if err := e.openSessions(files, library, model); err != nil {
+		return errors.Join(err, e.Close())
 	}
 	e.recipe = Recipe{
 		Name: name, Encoder: EncoderONNX, Model: model, Data: data, Tokenizer: words,
 		Pooling: files.poolingFor(e.cfg.Pooling), Normalize: e.cfg.Normalize, Prefix: e.cfg.Prefix,
-		MaxTokens: maxTokens, Overflow: e.cfg.Overflow, Dim: e.model.sig.hidden, Precision: "float32",
+		MaxTokens: maxTokens, Overflow: e.cfg.Overflow, Dim: e.sig.hidden, Precision: e.cfg.precision(),
 	}
 	if err := e.settleShape(); err != nil {
 		return errors.Join(err, e.Close())
@@ -158,11 +184,45 @@ func (e *ONNX) load(dir, library string, files folder) error {
 	return nil
 }
 
+// openSessions loads the model on every device.
+func (e *ONNX) openSessions(files folder, library string, model Digest) (err error) {
+	if err := onnxRuntime.load(library); err != nil {
+		return err
+	}
+	if e.sig, err = signatureOf(files.onnx, files.hidden); err != nil {
+		return err
+	}
+	src := source{path: files.onnx, library: library, cfg: e.cfg, sig: e.sig, padID: e.words.PadID(), profile: profile{shapes: e.shapes, inputs: e.sig.inputs}}
+	if e.cfg.Provider == ProviderTensorRT {
+		if src.profile.engines, err = engineCache(e.cfg.GPU.EngineCache, model); err != nil {
+			return err
+		}
+	}
+	for _, device := range e.cfg.Devices {
+		for range e.cfg.Sessions {
+			s, err := src.open(device)
+			if err != nil {
+				return err
+			}
+			e.models = append(e.models, s)
+		}
+	}
+	return nil
+}
+
+// precision is that of the computation; the weights' own is in the model.
+func (c Config) precision() string {
+	if c.GPU.FP16 {
+		return "float16"
+	}
+	return "float32"
+}
+
 // settleShape fits pooling and dimensions to what the model gives.
 func (e *ONNX) settleShape() error {
-	if e.model.sig.pooled {
+	if e.sig.pooled {
 		if e.cfg.Pooling != PoolAuto {
-			return fmt.Errorf("pooling: the model pools by itself (output %s), so it must be auto", e.model.sig.output)
+			return fmt.Errorf("pooling: the model pools by itself (output %s), so it must be auto", e.sig.output)
 		}
 		e.recipe.Pooling = PoolGraph
 	}
@@ -190,21 +250,48 @@ func modelName(configured, dir string) (string, error) {
 	return name, nil
 }
 
-// warmUp runs the model on one text. A GPU that cannot compute shows here.
+// warmUp runs each model, so that what cannot compute shows here: on a CPU on
+// one short text; on a GPU on the longest text, which must fit, and on the
+// largest runs, which give the arena its size and find out what does not fit.
 func (e *ONNX) warmUp(library string) error {
 	ids, total := e.words.Encode(nil, "a", e.recipe.MaxTokens)
 	if total == 0 {
 		return errors.New("model_dir: tokenizer.json makes no token of the letter a: it is not this model's")
 	}
-	r := plan([]text{{ids: ids, total: total}}, e.shapes)[0]
-	err := e.model.run(r, e.words.PadID(), nil, func([]float32) {})
-	if err != nil && e.cfg.gpu() {
-		return explainProvider(e.cfg.Provider, library, err)
-	}
-	if err != nil {
-		return fmt.Errorf("model.onnx: a first run: %w", err)
+	for _, m := range e.models {
+		if err := e.warm(m, ids); err != nil && e.cfg.gpu() {
+			return explainProvider(e.cfg.Provider, library, err)
+		} else if err != nil {
+			return fmt.Errorf("model.onnx: a first run: %w", err)
+		}
 	}
 	return nil
+}
+
+func (e *ONNX) warm(m model, ids []int64) error {
+	ctx, nothing := context.Background(), func([]float32) {}
+	if !e.cfg.gpu() {
+		return m.run(ctx, run{texts: []text{{ids: ids}}, length: len(ids)}, nothing)
+	}
+	long := make([]int64, e.recipe.MaxTokens)
+	for i := range long {
+		long[i] = ids[i%len(ids)]
+	}
+	if err := m.run(ctx, run{texts: []text{{ids: long}}, length: e.shapes.longest}, nothing); err != nil {
+		return fmt.Errorf("one text of max_tokens, %d: %w", len(long), err)
+	}
+	for {
+		bound := e.scarcity.tokens()
+		full := run{texts: make([]text, max(bound/e.shapes.longest, 1)), length: e.shapes.longest}
+		for i := range full.texts {
+			full.texts[i].ids = long
+		}
+		err := m.run(ctx, full, nothing)
+		if err == nil || !outOfMemory(err) || len(full.texts) == 1 {
+			return err
+		}
+		e.scarcity.failed(full.padded(), err)
+	}
 }
 
 func (e *ONNX) report(logger *slog.Logger, files folder, start time.Time) {
@@ -213,7 +300,7 @@ func (e *ONNX) report(logger *slog.Logger, files folder, start time.Time) {
 	}
 	r := e.recipe
 	logger.Info("encoder ready", "model_version", r.ModelVersion(), "dim", r.Dim, "pooling", r.Pooling, "max_tokens", r.MaxTokens,
-		"provider", e.cfg.Provider, "onnxruntime", ort.GetVersion(), "threads", e.cfg.Threads, "took", time.Since(start).Round(time.Millisecond))
+		"provider", e.cfg.Provider, "onnxruntime", ort.GetVersion(), "sessions", len(e.models), "threads", e.width, "took", time.Since(start).Round(time.Millisecond))
 	if r.Pooling == PoolGraph || e.cfg.gpu() {
 		logger.Warn("vectors depend on their batch by about 1e-6", "provider", e.cfg.Provider, "pooling", r.Pooling)
 	}
@@ -242,7 +329,12 @@ func (e *ONNX) TokenIDs(text string) ([]int64, error) {
 
 // Close implements [Encoder].
 func (e *ONNX) Close() error {
-	if err := e.model.close(); err != nil {
+	var errs []error
+	for _, m := range e.models {
+		errs = append(errs, m.close())
+	}
+	e.models = nil
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close the model: %w", err)
 	}
 	return nil
@@ -271,25 +363,14 @@ func only(out []chunk.Embedding, err error) (chunk.Embedding, error) {
 }
 
 func (e *ONNX) encode(ctx context.Context, texts []string, prefix, kind string) ([]chunk.Embedding, error) {
-	c := call{e: e, out: make([]chunk.Embedding, len(texts)), rejected: map[int]error{}}
+	c := e.newCall(len(texts))
 	todo, err := c.tokenize(ctx, texts, prefix)
 	if err != nil {
 		return nil, err
 	}
-	runs := plan(todo, e.shapes)
-	if err := c.runAll(ctx, runs); err != nil {
-		return nil, err
-	}
-	tokens, padded := 0, 0
+	tokens := 0
 	for _, t := range todo {
 		tokens += len(t.ids)
 	}
-	for _, r := range runs {
-		padded += r.padded()
-	}
-	e.metrics.encoded(kind, len(todo), tokens, padded)
-	if len(c.rejected) > 0 {
-		return c.out, &chunk.Rejected{Texts: c.rejected}
-	}
-	return c.out, nil
+	return c.finish(ctx, todo, func(padded int) { e.metrics.encoded(kind, len(todo), tokens, padded) })
 }

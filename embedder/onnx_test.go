@@ -223,9 +223,7 @@ func TestTensorsAreFreed(t *testing.T) {
 	for range 2000 {
 		encode(t, e, "the index", "a model of every chunk")
 	}
-	if n := e.model.alive.Load(); n != 0 {
-		t.Errorf("%d tensors were never destroyed", n)
-	}
+	allDestroyed(t, e)
 }
 
 func TestMetricsCountWhatTheModelDid(t *testing.T) {

@@ -66,6 +66,16 @@ func encode(t testing.TB, e Encoder, texts ...string) []chunk.Embedding {
 	return out
 }
 
+// allDestroyed checks what C holds for the encoder while nothing runs.
+func allDestroyed(t testing.TB, e *ONNX) {
+	t.Helper()
+	for _, m := range e.models {
+		if n := m.(*session).alive.Load(); n != 0 {
+			t.Errorf("%d tensors or options of runs were never destroyed", n)
+		}
+	}
+}
+
 func tokenIDs(t testing.TB, e Encoder, text string) []int64 {
 	t.Helper()
 	ids, err := e.TokenIDs(text)

@@ -8,7 +8,7 @@ import (
 func TestPlanKeepsItsLimits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 500 {
-		limits := shapes{budget: 1 + rng.IntN(600), texts: 1 + rng.IntN(40), step: 1 + rng.IntN(9), longest: 256}
+		limits := shapes{budget: 1 + rng.IntN(600), texts: 1 + rng.IntN(40), step: 1 + rng.IntN(9), longest: 256, lanes: 1 + rng.IntN(4), least: 1 + rng.IntN(100)}
 		texts := make([]text, rng.IntN(80))
 		for i := range texts {
 			texts[i] = text{index: i, ids: make([]int64, 1+rng.IntN(limits.longest))}

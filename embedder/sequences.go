@@ -127,7 +127,7 @@ func (e *ONNX) Tokenize(text string, query bool) (Sequence, error) {
 
 // EncodeSequences implements [SequenceEncoder].
 func (e *ONNX) EncodeSequences(ctx context.Context, sequences []Sequence) ([]chunk.Embedding, error) {
-	c := call{e: e, out: make([]chunk.Embedding, len(sequences)), rejected: map[int]error{}}
+	c := e.newCall(len(sequences))
 	todo := make([]text, 0, len(sequences))
 	var counted tally
 	for i, s := range sequences {
@@ -138,19 +138,7 @@ func (e *ONNX) EncodeSequences(ctx context.Context, sequences []Sequence) ([]chu
 		counted.add(s)
 		todo = append(todo, text{index: i, ids: s.IDs, total: max(s.Total, len(s.IDs)), dim: s.Dim})
 	}
-	runs := plan(todo, e.shapes)
-	if err := c.runAll(ctx, runs); err != nil {
-		return nil, err
-	}
-	padded := 0
-	for _, r := range runs {
-		padded += r.padded()
-	}
-	counted.report(e.metrics, padded)
-	if len(c.rejected) > 0 {
-		return c.out, &chunk.Rejected{Texts: c.rejected}
-	}
-	return c.out, nil
+	return c.finish(ctx, todo, func(padded int) { counted.report(e.metrics, padded) })
 }
 
 // Tokenize implements [SequenceEncoder].

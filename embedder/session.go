@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -108,44 +106,57 @@ func ports(infos []ort.InputOutputInfo) string {
 	return strings.Join(parts, ", ")
 }
 
-// session is a loaded model. Its run method may be called by several
-// goroutines at once; they share one copy of the weights.
+// session is a graph loaded on one device. Whoever runs it at once shares one
+// copy of the weights.
 type session struct {
 	sig     signature
+	padID   int64
 	ort     *ort.DynamicAdvancedSession
 	buffers sync.Pool
-	// alive counts tensors made and not destroyed: C memory that no garbage
-	// collector frees.
+	// alive counts what was made in C and not destroyed: memory that no
+	// garbage collector frees.
 	alive atomic.Int64
 }
 
-// openSession loads the model at path on the provider of cfg. Engines is the
-// folder for TensorRT's; hidden is as for understand.
-func openSession(path, library string, cfg Config, limits shapes, engines string, hidden int) (*session, error) {
-	if err := onnxRuntime.load(library); err != nil {
-		return nil, err
-	}
-	inputs, outputs, err := describe(path)
+// source is what sessions are made of.
+type source struct {
+	path    string // of model.onnx
+	library string
+	cfg     Config // resolved
+	sig     signature
+	padID   int64
+	profile profile
+}
+
+// open loads the model once, on the given device.
+func (src source) open(device int) (*session, error) {
+	options, err := sessionOptions(src.cfg, device, src.profile)
 	if err != nil {
-		return nil, fmt.Errorf("model.onnx: %w", err)
-	}
-	s := &session{buffers: sync.Pool{New: func() any { return new(buffer) }}}
-	if s.sig, err = understand(inputs, outputs, hidden); err != nil {
-		return nil, err
-	}
-	options, err := sessionOptions(cfg, library, profile{shapes: limits, inputs: s.sig.inputs, cache: engines})
-	if err != nil {
-		return nil, err
+		return nil, src.explain(err)
 	}
 	defer func() { _ = options.Destroy() }()
-	s.ort, err = ort.NewDynamicAdvancedSession(path, s.sig.inputs, []string{s.sig.output}, options)
-	if err != nil {
-		if cfg.gpu() {
-			return nil, explainProvider(cfg.Provider, library, err)
-		}
-		return nil, fmt.Errorf("model.onnx: load: %w", err)
+	s := &session{sig: src.sig, padID: src.padID, buffers: sync.Pool{New: func() any { return new(buffer) }}}
+	if s.ort, err = ort.NewDynamicAdvancedSession(src.path, src.sig.inputs, []string{src.sig.output}, options); err != nil {
+		return nil, src.explain(err)
 	}
 	return s, nil
+}
+
+// explain says what to do about a session that could not be made.
+func (src source) explain(err error) error {
+	if src.cfg.gpu() {
+		return explainProvider(src.cfg.Provider, src.library, err)
+	}
+	return fmt.Errorf("model.onnx: load: %w", err)
+}
+
+// signatureOf reads a model's signature; hidden is as for understand.
+func signatureOf(path string, hidden int) (signature, error) {
+	inputs, outputs, err := describe(path)
+	if err != nil {
+		return signature{}, fmt.Errorf("model.onnx: %w", err)
+	}
+	return understand(inputs, outputs, hidden)
 }
 
 // describe reads the inputs and outputs of a model, unoptimized, since that
@@ -164,45 +175,38 @@ func describe(path string) (in, out []ort.InputOutputInfo, err error) {
 	return ort.GetInputOutputInfoWithOptions(path, options)
 }
 
-func sessionOptions(cfg Config, library string, p profile) (*ort.SessionOptions, error) {
+// optimizations are ONNX Runtime's levels by the names of the setting.
+var optimizations = map[string]ort.GraphOptimizationLevel{
+	OptimizationNone:     ort.GraphOptimizationLevelDisableAll,
+	OptimizationBasic:    ort.GraphOptimizationLevelEnableBasic,
+	OptimizationExtended: ort.GraphOptimizationLevelEnableExtended,
+	OptimizationAll:      ort.GraphOptimizationLevelEnableAll,
+}
+
+func sessionOptions(cfg Config, device int, p profile) (*ort.SessionOptions, error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, err
 	}
 	err = errors.Join(
-		// Each run computes on the goroutine that calls it: as many goroutines
-		// as cores beat one run with as many threads, and no thread spins.
-		o.SetIntraOpNumThreads(1),
+		o.SetGraphOptimizationLevel(optimizations[cfg.Optimization]),
+		// With one thread a run computes on the goroutine that calls it.
+		o.SetIntraOpNumThreads(cfg.IntraThreads),
 		o.SetInterOpNumThreads(1),
+		// A thread that spins takes its core from another run.
 		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
 		o.AddSessionConfigEntry("session.inter_op.allow_spinning", "0"),
-		// The arena keeps the memory of the largest run for ever, and is no
-		// faster here.
-		o.SetCpuMemArena(false),
-		o.SetMemPattern(false),
+		o.SetCpuMemArena(cfg.Arena),
+		o.SetMemPattern(false), // it plans for shapes that come again; ours do not
 		o.SetLogSeverityLevel(ort.LoggingLevelFatal),
 	)
-	if err == nil && cfg.Provider == ProviderTensorRT {
-		err = os.MkdirAll(p.cache, 0o700)
-	}
 	if err == nil {
-		if err = appendProvider(o, cfg, p); err != nil {
-			err = explainProvider(cfg.Provider, library, err)
-		}
+		err = appendProvider(o, cfg, device, p)
 	}
 	if err != nil {
 		return nil, errors.Join(err, o.Destroy())
 	}
 	return o, nil
-}
-
-// engineCache is where TensorRT keeps the engines it built for a model.
-func engineCache(model Digest) (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find a folder for TensorRT's engines: %w", err)
-	}
-	return filepath.Join(dir, "chunktide", "tensorrt", fmt.Sprintf("%x", model[:6])), nil
 }
 
 func (s *session) close() error { return s.ort.Destroy() }
@@ -255,12 +259,16 @@ func sized[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// run puts r through the model and calls use with its output, which is valid
-// until use returns. Options carry the cancellation.
-func (s *session) run(r run, padID int64, options *ort.RunOptions, use func(out []float32)) (err error) {
+// run implements [model].
+func (s *session) run(ctx context.Context, r run, use func(out []float32)) (err error) {
 	b := s.buffers.Get().(*buffer)
 	defer s.buffers.Put(b)
-	b.fill(r, padID, s.sig.inputs)
+	b.fill(r, s.padID, s.sig.inputs)
+	options, free, err := s.cancelable(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, free()) }()
 
 	// C keeps the addresses of these slices until the tensors are destroyed.
 	var pins runtime.Pinner
@@ -306,22 +314,28 @@ func (s *session) run(r run, padID int64, options *ort.RunOptions, use func(out 
 	return nil
 }
 
-// cancelable returns options that stop every run that uses them when ctx
-// ends, and the function that frees them.
-func cancelable(ctx context.Context) (*ort.RunOptions, func(), error) {
+// cancelable returns options that stop the run that uses them when ctx ends,
+// and the function that frees them. They are nil for a context that cannot
+// end.
+func (s *session) cancelable(ctx context.Context) (*ort.RunOptions, func() error, error) {
+	if ctx.Done() == nil {
+		return nil, func() error { return nil }, nil
+	}
 	options, err := ort.NewRunOptions()
 	if err != nil {
 		return nil, nil, err
 	}
+	s.alive.Add(1)
 	over := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(over)
 		_ = options.Terminate() // it fails on freed options only
 	})
-	return options, func() {
+	return options, func() error {
 		if !stop() {
 			<-over
 		}
-		_ = options.Destroy()
+		s.alive.Add(-1)
+		return options.Destroy()
 	}, nil
 }
