@@ -107,3 +107,23 @@ func TestOutOfMemoryIsRecognised(t *testing.T) {
 		}
 	}
 }
+
+// A bound that some text would break is refused; the default never is.
+func TestARunMustHoldTheLongestText(t *testing.T) {
+	cfg := DefaultConfig()
+	for tokens, fits := range map[int]bool{0: true, 255: false, 256: true, 4096: true} {
+		cfg.RunTokens = tokens
+		_, err := cfg.resolved().shapes(256, 512)
+		if fits != (err == nil) || err != nil && !strings.HasPrefix(err.Error(), "run_tokens: ") {
+			t.Errorf("run_tokens %d with texts of 256 tokens: %v", tokens, err)
+		}
+	}
+	cfg.RunTokens = 0
+	if _, err := cfg.resolved().shapes(8192, 8194); err != nil {
+		t.Errorf("the default for long texts: %v", err)
+	}
+	cfg.Provider = ProviderCUDA
+	if s, err := cfg.resolved().shapes(30000, 30000); err != nil || s.budget < s.longest {
+		t.Errorf("the default for texts longer than a GPU's runs: %+v, %v", s, err)
+	}
+}
