@@ -5,10 +5,12 @@
 //
 //	Source.Next → embed (collapse → Cache.Get → Sink.Read → Encoder.Encode → Cache.Put) → Sink.Apply → Batch.Ack
 //
-// Three goroutines (poll, embed, apply) are joined by unbuffered channels:
-// first in, first out, so that the order of one chunk's events and the order
-// of commits come for free, and at most three batches are in flight. Inside a
-// batch work may run in parallel; across batches it never does.
+// Three stages (poll, embed, apply) are joined by unbuffered channels: first
+// in, first out. Batches reach the index one after the other in the order of
+// the log, so that the order of one chunk's events and the order of commits
+// come for free. Two batches are embedded at once, so that the encoder never
+// waits for a batch to end; neither encodes a text that the other is at. At
+// most four batches are in flight.
 //
 // What it guarantees: a batch is acknowledged only when each of its events is
 // durable in the index, or was found to be older than what the index holds,

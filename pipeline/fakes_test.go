@@ -274,12 +274,14 @@ func newLine(batches ...[]chunk.Event) *line {
 	}
 }
 
-func (l *line) pipeline() *Pipeline {
-	return New(l.cfg, Parts{
+func (l *line) pipeline() *Pipeline { return New(l.cfg, l.parts()) }
+
+func (l *line) parts() Parts {
+	return Parts{
 		Source: l.source, Encoder: l.encoder, Cache: l.cache, Sink: l.sink,
 		Observe: func(r Report) { l.reports = append(l.reports, r) },
 		Logger:  slog.New(slog.DiscardHandler),
-	})
+	}
 }
 
 func (l *line) run() error { return l.pipeline().Run(context.Background()) }

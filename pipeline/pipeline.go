@@ -86,7 +86,8 @@ type Pipeline struct {
 	logger  *slog.Logger
 	metrics *metrics
 
-	watch watch
+	watch   watch
+	flights flights
 
 	encoderRefusals, indexRefusals refusals
 }
@@ -120,9 +121,10 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, stopIntake)()
 
 	// Unbuffered, so that a slow stage holds back the ones before it.
-	polled, prepared := make(chan *work), make(chan *work)
+	polled, started, prepared := make(chan *work), make(chan *work), make(chan *work)
 	group.Go(func() error { defer close(polled); return p.poll(intake, writes, polled) })
-	group.Go(func() error { defer close(prepared); return p.embed(writes, polled, prepared) })
+	group.Go(func() error { defer close(started); return p.embed(writes, group, polled, started) })
+	group.Go(func() error { defer close(prepared); return inOrder(writes, started, prepared) })
 	group.Go(func() error { return p.apply(writes, prepared) })
 	done := make(chan error, 1)
 	go func() { done <- group.Wait() }()
@@ -197,15 +199,41 @@ func (p *Pipeline) poll(intake, writes context.Context, out chan<- *work) error 
 	}
 }
 
-func (p *Pipeline) embed(ctx context.Context, in <-chan *work, out chan<- *work) error {
+// embed prepares batches, each in a goroutine of its own. Out takes the next
+// one only when the one before it is ready, so two are at work at once: while
+// the last texts of one are in the model, those of the next fill it up.
+func (p *Pipeline) embed(ctx context.Context, group *errgroup.Group, in <-chan *work, out chan<- *work) error {
 	for w := range in {
-		start := time.Now()
-		p.watch.enter(embedding)
-		if err := p.prepare(ctx, w); err != nil {
-			return err
+		w.ready = make(chan struct{})
+		group.Go(func() error {
+			start := time.Now()
+			p.watch.enter(embedding)
+			if err := p.prepare(ctx, w); err != nil {
+				return err
+			}
+			p.watch.leave(embedding)
+			p.metrics.stages["embed"].Observe(time.Since(start).Seconds())
+			close(w.ready)
+			return nil
+		})
+		select {
+		case out <- w:
+		case <-ctx.Done():
+			return nil
 		}
-		p.watch.leave(embedding)
-		p.metrics.stages["embed"].Observe(time.Since(start).Seconds())
+	}
+	return nil
+}
+
+// inOrder passes batches on when they are ready, in the order in which they
+// were started.
+func inOrder(ctx context.Context, in <-chan *work, out chan<- *work) error {
+	for w := range in {
+		select {
+		case <-w.ready:
+		case <-ctx.Done():
+			return nil
+		}
 		select {
 		case out <- w:
 		case <-ctx.Done():

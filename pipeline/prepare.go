@@ -12,6 +12,8 @@ import (
 // work is a batch on its way down the line.
 type work struct {
 	batch chunk.Batch
+	// ready is closed when the batch was prepared.
+	ready chan struct{}
 	// outcomes has an entry for each event of the batch.
 	outcomes []outcome
 	// done marks the events that a round before this one has settled; deferred
@@ -135,21 +137,16 @@ func gather(events []chunk.Event, c collapsed) []text {
 	return texts
 }
 
-// vectors finds a vector for each text: in the cache, in the index, or from
-// the model, in this order.
-func (p *Pipeline) vectors(ctx context.Context, w *work, texts []text) error {
-	var asked, missing []int
-	var hashes []chunk.Hash
-	for i := range texts {
-		if e, ok := w.known[texts[i].hash]; ok {
-			texts[i].embedding = e
-			continue
-		}
-		asked, hashes = append(asked, i), append(hashes, texts[i].hash)
-	}
+// find looks for vectors in the cache, in the index, and asks the model last.
+func (p *Pipeline) find(ctx context.Context, w *work, texts []text, asked []int) error {
 	if len(asked) == 0 {
 		return nil
 	}
+	hashes := make([]chunk.Hash, len(asked))
+	for k, i := range asked {
+		hashes[k] = texts[i].hash
+	}
+	var missing []int
 	for k, e := range p.cache.Get(ctx, hashes) {
 		if i := asked[k]; e.Vector == nil {
 			missing = append(missing, i)

@@ -15,8 +15,8 @@ type watch struct {
 	activity func() uint64
 	inFlight atomic.Int64
 	moved    atomic.Uint64
-	// busy are the stages that are at work on a batch.
-	busy [2]atomic.Bool
+	// busy counts the batches that a stage is at work on.
+	busy [2]atomic.Int32
 
 	mu sync.Mutex
 	// seen is moved plus activity when it last changed, at since.
@@ -43,15 +43,15 @@ const (
 	applying
 )
 
-func (w *watch) enter(s stage) { w.busy[s].Store(true) }
-func (w *watch) leave(s stage) { w.busy[s].Store(false); w.beat() }
+func (w *watch) enter(s stage) { w.busy[s].Add(1) }
+func (w *watch) leave(s stage) { w.busy[s].Add(-1); w.beat() }
 
 // stuckIn names the stage that holds up the others.
 func (w *watch) stuckIn() string {
 	switch {
-	case w.busy[applying].Load(): // and an embed stage behind it only waits
+	case w.busy[applying].Load() > 0: // and an embed stage behind it only waits
 		return "the apply stage"
-	case w.busy[embedding].Load():
+	case w.busy[embedding].Load() > 0:
 		return "the embed stage"
 	default:
 		return "no stage"

@@ -19,8 +19,8 @@ import (
 const (
 	scalePartitions = 8
 	scaleBatch      = 32
-	// window is what one worker may have in flight: three batches.
-	window = 3 * scaleBatch
+	// window is what one worker may have in flight: four batches.
+	window = 4 * scaleBatch
 	// goingOn is what each partition must commit in each phase.
 	goingOn = 30
 )
