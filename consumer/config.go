@@ -98,6 +98,10 @@ type Batch struct {
 	Bytes int64 `mapstructure:"bytes"`
 	// Linger is the longest that a record waits for others to join it.
 	Linger time.Duration `mapstructure:"linger"`
+	// IdleLinger is the same while no batch is in flight. Then waiting gains
+	// little, and what comes meanwhile fills the next batch: so batches are
+	// small when there is little to do, and grow with the load.
+	IdleLinger time.Duration `mapstructure:"idle_linger"`
 }
 
 // CreateTopics lets the worker create what is missing.
@@ -146,7 +150,7 @@ func DefaultConfig() Config {
 		DecompressMaxBytes: 64 << 20,
 		Isolation:          "read_committed",
 		Start:              "earliest",
-		Batch:              Batch{Tokens: 16384, Events: 256, Bytes: 4 << 20, Linger: 50 * time.Millisecond},
+		Batch:              Batch{Tokens: 16384, Events: 256, Bytes: 4 << 20, Linger: 50 * time.Millisecond, IdleLinger: 5 * time.Millisecond},
 		BufferBytes:        64 << 20,
 		DeadLetterMaxBytes: 1048588, // Kafka's own default of message.max.bytes
 		QuarantineAfter:    3,
@@ -220,6 +224,7 @@ func (c Config) validateBounds(p *problems) {
 	p.unless(c.Batch.Events > 0, "batch.events: must be positive")
 	p.unless(c.Batch.Bytes > 0, "batch.bytes: must be positive")
 	p.unless(c.Batch.Linger > 0, "batch.linger: must be positive")
+	p.unless(c.Batch.IdleLinger >= 0 && c.Batch.IdleLinger <= c.Batch.Linger, "batch.idle_linger: must be between 0 and batch.linger")
 	p.unless(c.BufferBytes >= c.Batch.Bytes, "buffer_bytes: must be at least batch.bytes, else no batch fills")
 	p.unless(c.DeadLetterMaxBytes >= 1<<10, "dead_letter_max_bytes: must be at least 1024")
 	if c.CreateTopics.Enabled {

@@ -191,7 +191,7 @@ func TestReject(t *testing.T) {
 	w.produce(t, 0, "good", "two", "fine")
 	reg := prometheus.NewRegistry()
 	cfg := w.config()
-	cfg.Batch.Events, cfg.Batch.Linger = 4, 10*time.Second
+	cfg.Batch.Events, cfg.Batch.Linger, cfg.Batch.IdleLinger = 4, 10*time.Second, 10*time.Second
 	s := open(t, cfg, reg)
 	b := next(t, s)
 	if len(b.Events) != 4 {
@@ -261,7 +261,7 @@ func TestRecordsTooLargeForTheDeadLetters(t *testing.T) {
 			}
 			cfg := w.config()
 			cfg.DeadLetterTopic, cfg.DeadLetterMaxBytes = "small", max
-			cfg.Batch.Events, cfg.Batch.Linger = 4, 10*time.Second
+			cfg.Batch.Events, cfg.Batch.Linger, cfg.Batch.IdleLinger = 4, 10*time.Second, 10*time.Second
 			reg := prometheus.NewRegistry()
 			next(t, open(t, cfg, reg)).Ack()
 			w.waitCommitted(t, 0, 4)

@@ -20,7 +20,7 @@ import (
 // owners before left a doubt, and which has read the records at offsets.
 func doubtful(t *testing.T, first int64, found doubt, end *finite, offsets ...int64) *Source {
 	t.Helper()
-	s := bare(nil, Batch{Events: 10, Tokens: 1000, Bytes: 1000, Linger: time.Second})
+	s := bare(nil, Batch{Events: 10, Tokens: 1000, Bytes: 1000, Linger: time.Second, IdleLinger: time.Second})
 	s.cfg.QuarantineAfter, s.finite = 3, end
 	p := newPartition(topicPartition{topic, 0})
 	p.first, p.next, p.found = first, first, found

@@ -88,14 +88,15 @@ func (f *former) grow(it *item) {
 	f.full = over(0)
 }
 
-// closed says whether a batch can be cut at now, and why.
-func (f *former) closed(now time.Time) (by string, ok bool) {
+// closed says whether a batch can be cut at now, and why, when the oldest item
+// waits for others as long as linger.
+func (f *former) closed(now time.Time, linger time.Duration) (by string, ok bool) {
 	switch {
 	case f.n == 0:
 		return "", false
 	case f.full != "":
 		return f.full, true
-	case !now.Before(f.due()):
+	case !now.Before(f.due(linger)):
 		return byLinger, true
 	default:
 		return "", false
@@ -104,7 +105,7 @@ func (f *former) closed(now time.Time) (by string, ok bool) {
 
 // due is when the oldest item will have waited for the whole linger. There
 // must be one.
-func (f *former) due() time.Time { return f.items[0].at.Add(f.bounds.Linger) }
+func (f *former) due(linger time.Duration) time.Time { return f.items[0].at.Add(linger) }
 
 // cut takes the next batch.
 func (f *former) cut() []item {

@@ -52,7 +52,7 @@ func TestFormerCloses(t *testing.T) {
 				it.at = start
 				f.add(it)
 			}
-			by, ok := f.closed(start.Add(tt.age))
+			by, ok := f.closed(start.Add(tt.age), bounds.Linger)
 			if by != tt.by || ok != (tt.by != "") {
 				t.Errorf("closed by %q (%v), want %q", by, ok, tt.by)
 			}
@@ -99,7 +99,7 @@ func TestFormerKeepsOrderAndBounds(t *testing.T) {
 			if !part.gone {
 				want = append(want, offset)
 			}
-			if _, ok := f.closed(time.Unix(0, 0)); ok && rng.IntN(2) == 0 {
+			if _, ok := f.closed(time.Unix(0, 0), bounds.Linger); ok && rng.IntN(2) == 0 {
 				f.drop(func(it *item) bool { return it.part.gone })
 				if f.n > 0 {
 					take()
@@ -146,7 +146,7 @@ func (s *Source) feed(p *partition, from, to int64) {
 func TestNextLingers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
-		s := bare(reg, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: 200 * time.Millisecond})
+		s := bare(reg, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: 200 * time.Millisecond, IdleLinger: 200 * time.Millisecond})
 		p := newPartition(topicPartition{topic, 0})
 		start := time.Now()
 		go func() {
@@ -182,9 +182,50 @@ func TestNextLingers(t *testing.T) {
 	})
 }
 
+// While no batch is in flight a record waits for the shorter linger; when one
+// is, for the longer, unless it lands before.
+func TestNextIsQuickWhenNothingIsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: time.Second, IdleLinger: 10 * time.Millisecond})
+		p := newPartition(topicPartition{topic, 0})
+		took := func() time.Duration {
+			start := time.Now()
+			b, err := s.Next(t.Context())
+			if err != nil || len(b.Events) != 1 {
+				t.Fatalf("%d events, %v", len(b.Events), err)
+			}
+			t.Cleanup(b.Ack)
+			return time.Since(start)
+		}
+		s.feed(p, 0, 1)
+		if d := took(); d != 10*time.Millisecond {
+			t.Errorf("idle: after %s", d)
+		}
+		s.feed(p, 1, 2)
+		if d := took(); d != time.Second {
+			t.Errorf("with a batch in flight: after %s", d)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: time.Second, IdleLinger: 10 * time.Millisecond})
+		p := newPartition(topicPartition{topic, 0})
+		s.feed(p, 0, 1)
+		b, err := s.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.feed(p, 1, 2)
+		time.AfterFunc(100*time.Millisecond, b.Ack)
+		start := time.Now()
+		if _, err := s.Next(t.Context()); err != nil || time.Since(start) != 100*time.Millisecond {
+			t.Errorf("after %s, %v: the last batch landed after 100 ms", time.Since(start), err)
+		}
+	})
+}
+
 func TestRoom(t *testing.T) {
 	t.Parallel()
-	s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: time.Hour})
+	s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: time.Hour, IdleLinger: time.Hour})
 	s.cfg.BufferBytes = 60
 	p := newPartition(topicPartition{topic, 0})
 	room := func() bool {

@@ -50,7 +50,7 @@ func TestOnlyTheContiguousPrefixIsCommittable(t *testing.T) {
 // An acknowledgement counts for the assignment that its batch came from.
 func TestLateAcknowledgementIsOfNoAccount(t *testing.T) {
 	t.Parallel()
-	s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: 1})
+	s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: 1, IdleLinger: 1})
 	ours := map[string][]int32{topic: {0}}
 	id := topicPartition{topic, 0}
 	s.assigned(t.Context(), nil, ours)
@@ -72,7 +72,7 @@ func TestLateAcknowledgementIsOfNoAccount(t *testing.T) {
 
 func TestItemsOfPartitionsTakenAwayAreDropped(t *testing.T) {
 	t.Parallel()
-	s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: 1})
+	s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: 1, IdleLinger: 1})
 	s.assigned(t.Context(), nil, map[string][]int32{topic: {0, 1}})
 	zero, one := s.parts[topicPartition{topic, 0}], s.parts[topicPartition{topic, 1}]
 	s.feed(zero, 0, 2)

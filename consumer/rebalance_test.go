@@ -111,7 +111,7 @@ func TestDrainIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: 1})
+				s := bare(nil, Batch{Tokens: 100, Events: 5, Bytes: 1000, Linger: 1, IdleLinger: 1})
 				s.assigned(t.Context(), nil, map[string][]int32{topic: {0}})
 				p := s.parts[topicPartition{topic, 0}]
 				s.feed(p, 0, 2)
@@ -133,7 +133,7 @@ func TestDrainIsBounded(t *testing.T) {
 // is being given back.
 func TestNextGoesOnDuringARevocation(t *testing.T) {
 	t.Parallel()
-	s := bare(nil, Batch{Tokens: 100, Events: 2, Bytes: 1000, Linger: time.Millisecond})
+	s := bare(nil, Batch{Tokens: 100, Events: 2, Bytes: 1000, Linger: time.Millisecond, IdleLinger: time.Millisecond})
 	s.assigned(t.Context(), nil, map[string][]int32{topic: {0, 1}})
 	zero, one := s.parts[topicPartition{topic, 0}], s.parts[topicPartition{topic, 1}]
 	s.feed(zero, 0, 3) // one more than a batch

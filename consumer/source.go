@@ -166,7 +166,7 @@ func (s *Source) hold(now time.Time) (*held, *wakeup, error) {
 		s.held.inDoubt = true
 		return s.held, nil, nil
 	}
-	by, ok := s.former.closed(now)
+	by, ok := s.former.closed(now, s.linger())
 	if !ok && s.sessions > 0 && !s.reading && s.finite.read(s.parts) {
 		switch {
 		case s.former.n > 0:
@@ -183,9 +183,18 @@ func (s *Source) hold(now time.Time) (*held, *wakeup, error) {
 	}
 	w := &wakeup{changed: s.changed}
 	if s.former.n > 0 {
-		w.at = s.former.due()
+		w.at = s.former.due(s.linger())
 	}
 	return nil, w, nil
+}
+
+// linger is how long the oldest record waits for others. The mutex must be
+// held.
+func (s *Source) linger() time.Duration {
+	if s.open == 0 {
+		return s.cfg.Batch.IdleLinger
+	}
+	return s.cfg.Batch.Linger
 }
 
 // release hands out a batch when its dead letters are durable. If ctx ends
