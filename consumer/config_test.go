@@ -38,7 +38,7 @@ func TestValidate(t *testing.T) {
 		"batch.tokens:":               func(c *Config) { c.Batch.Tokens = 0 },
 		"batch.events:":               func(c *Config) { c.Batch.Events = 0 },
 		"batch.bytes:":                func(c *Config) { c.Batch.Bytes = 0 },
-		"batch.linger:":               func(c *Config) { c.Batch.Linger = 0 },
+		"batch.linger:":               func(c *Config) { c.Batch.Linger, c.Batch.IdleLinger = 0, 0 },
 		"batch.idle_linger:":          func(c *Config) { c.Batch.IdleLinger = time.Second },
 		"buffer_bytes:":               func(c *Config) { c.BufferBytes = 1 },
 		"dead_letter_max_bytes:":      func(c *Config) { c.DeadLetterMaxBytes = 100 },
