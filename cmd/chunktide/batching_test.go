@@ -10,6 +10,7 @@ import (
 
 	"chunktide/cache"
 	"chunktide/chunk"
+	"chunktide/cmd/worker"
 	"chunktide/devstack/qdrantd"
 	"chunktide/embedder"
 	"chunktide/pipeline"
@@ -56,7 +57,7 @@ func applyLog(t *testing.T, addr string, events []chunk.Event, size int, rng *ra
 	encoder := embedder.NewBow("", nil)
 	cfg := sink.DefaultConfig()
 	cfg.Address, cfg.Index = addr, fmt.Sprintf("batching-%d", time.Now().UnixNano())
-	index, err := sink.Open(t.Context(), cfg, modelPin(encoder.Recipe()), slog.New(slog.DiscardHandler), nil)
+	index, err := sink.Open(t.Context(), cfg, worker.ModelPin(encoder.Recipe()), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/devstack"
 )
@@ -175,11 +176,11 @@ func TestWorkerExportsItsMetricsAtZero(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := newWorker(t.Context(), cfg, encoder, nil, slog.New(slog.DiscardHandler), reg)
+	w, err := worker.New(t.Context(), cfg, encoder, nil, slog.New(slog.DiscardHandler), reg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = w.close(t.Context()) }()
+	defer func() { _ = w.Close(t.Context()) }()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)

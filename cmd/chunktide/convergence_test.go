@@ -13,6 +13,7 @@ import (
 
 	"chunktide/cache"
 	"chunktide/chunk"
+	"chunktide/cmd/worker"
 	"chunktide/devstack/qdrantd"
 	"chunktide/embedder"
 	"chunktide/pipeline"
@@ -104,7 +105,7 @@ func TestAnyOrderAndTwoGroupsConverge(t *testing.T) {
 		dropIndexAfter(t, cfg)
 		var wg sync.WaitGroup
 		for group := range uint64(2) {
-			index, err := sink.Open(t.Context(), cfg, modelPin(encoder.Recipe()), slog.New(slog.DiscardHandler), nil)
+			index, err := sink.Open(t.Context(), cfg, worker.ModelPin(encoder.Recipe()), slog.New(slog.DiscardHandler), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +127,7 @@ func TestAnyOrderAndTwoGroupsConverge(t *testing.T) {
 			t.Cleanup(func() { _ = index.Close() })
 		}
 		wg.Wait()
-		index, err := sink.OpenReader(t.Context(), cfg, modelPin(encoder.Recipe()), slog.New(slog.DiscardHandler), nil)
+		index, err := sink.OpenReader(t.Context(), cfg, worker.ModelPin(encoder.Recipe()), slog.New(slog.DiscardHandler), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

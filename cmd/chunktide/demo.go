@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"chunktide/chunk"
+	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/devstack"
 	"chunktide/embedder"
@@ -53,7 +54,7 @@ type demo struct {
 	encoder embedder.Encoder
 	corpus  *corpus
 
-	worker *worker
+	worker *worker.Worker
 	tally  *tally
 	ended  chan struct{} // closed when the worker's Run returned
 	failed error         // what it returned
@@ -104,14 +105,14 @@ func (a *app) newDemo(ctx context.Context, adjust func(*configs.Config)) (d *dem
 // start runs a worker, with a tally of its own.
 func (d *demo) start(ctx context.Context) error {
 	d.tally = newTally()
-	w, err := newWorker(ctx, d.cfg, d.encoder, d.tally.observe, d.logger, nil)
+	w, err := worker.New(ctx, d.cfg, d.encoder, d.tally.observe, d.logger, nil)
 	if err != nil {
 		return err
 	}
 	running, stop := context.WithCancel(ctx)
 	d.worker, d.stop, d.ended, d.failed = w, stop, make(chan struct{}), nil
 	go func() {
-		d.failed = w.line.Run(running)
+		d.failed = w.Line.Run(running)
 		close(d.ended)
 	}()
 	return nil
@@ -124,7 +125,7 @@ func (d *demo) finish(ctx context.Context) error {
 	}
 	d.stop()
 	<-d.ended
-	err := errors.Join(d.failed, d.worker.close(ctx))
+	err := errors.Join(d.failed, d.worker.Close(ctx))
 	d.worker = nil
 	return err
 }

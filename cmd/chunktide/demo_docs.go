@@ -8,6 +8,7 @@ import (
 
 	"chunktide/chunk"
 	"chunktide/configs"
+	"chunktide/devstack/godocs"
 	"chunktide/sink"
 )
 
@@ -25,7 +26,7 @@ const (
 )
 
 func (a *app) docsDemo(ctx context.Context, chunks int) (err error) {
-	passages, err := goDocs(ctx, chunks)
+	passages, err := godocs.Take(ctx, chunks)
 	if err != nil {
 		return err
 	}
@@ -65,12 +66,12 @@ func (a *app) docsDemo(ctx context.Context, chunks int) (err error) {
 }
 
 // load publishes the corpus and waits until it is searchable.
-func (d *demo) load(ctx context.Context, passages []passage, result *demoResult) error {
+func (d *demo) load(ctx context.Context, passages []godocs.Passage, result *demoResult) error {
 	d.say("Loading %d chunks of the Go standard library's documentation …", len(passages))
 	unique := map[string]bool{}
 	changes := make([]change, len(passages))
 	for i, p := range passages {
-		unique[p.text] = true
+		unique[p.Text] = true
 		changes[i] = d.corpus.upsert(p)
 	}
 	result.Unique = len(unique)
@@ -92,7 +93,7 @@ func (d *demo) load(ctx context.Context, passages []passage, result *demoResult)
 
 // live edits and deletes chunks one by one, as an editor would, and asks the
 // questions before and after.
-func (d *demo) live(ctx context.Context, passages []passage, result *demoResult) error {
+func (d *demo) live(ctx context.Context, passages []godocs.Passage, result *demoResult) error {
 	questions := []string{questionKept, questionEdited, questionDeleted}
 	d.say("\nThree questions, before any change:")
 	before, err := d.ask(ctx, questions)
@@ -105,22 +106,22 @@ func (d *demo) live(ctx context.Context, passages []passage, result *demoResult)
 	settled := len(d.tally.now().freshness)
 	d.say("\nEditing %d chunks (edit → searchable, as a reader sees it):", demoChanges)
 	for i, p := range victims[:demoChanges] {
-		if p.text = fmt.Sprintf("%s\n\nEdited for the demo, edit number %d.", p.text, i+1); i == 0 {
-			p.text = answerEdited
+		if p.Text = fmt.Sprintf("%s\n\nEdited for the demo, edit number %d.", p.Text, i+1); i == 0 {
+			p.Text = answerEdited
 		}
 		took, err := d.untilSearchable(ctx, d.corpus.upsert(p))
 		if err != nil {
 			return err
 		}
-		d.say("  %-44s %s", p.document+" "+p.chunk, seconds(took))
+		d.say("  %-44s %s", p.Document+" "+p.Chunk, seconds(took))
 	}
 	d.say("\nDeleting %d chunks (delete → gone):", demoChanges)
 	for _, p := range victims[demoChanges:] {
-		took, err := d.untilGone(ctx, d.corpus.delete(p), p.text)
+		took, err := d.untilGone(ctx, d.corpus.delete(p), p.Text)
 		if err != nil {
 			return err
 		}
-		d.say("  %-44s %s", p.document+" "+p.chunk, seconds(took))
+		d.say("  %-44s %s", p.Document+" "+p.Chunk, seconds(took))
 	}
 	if err := d.settled(ctx, len(passages)+2*demoChanges, func(counts) {}); err != nil {
 		return err
@@ -134,10 +135,10 @@ func (d *demo) live(ctx context.Context, passages []passage, result *demoResult)
 
 // pick chooses the chunks to edit and then those to delete: deleted is the
 // first of the latter, and kept is not among them.
-func pick(passages []passage, deleted, kept chunk.ID) []passage {
-	var edits, deletes, rest []passage
+func pick(passages []godocs.Passage, deleted, kept chunk.ID) []godocs.Passage {
+	var edits, deletes, rest []godocs.Passage
 	for _, p := range passages {
-		switch chunk.NewID(demoSource, p.document, p.chunk) {
+		switch chunk.NewID(demoSource, p.Document, p.Chunk) {
 		case deleted:
 			deletes = append(deletes, p)
 		case kept:
@@ -160,7 +161,7 @@ func pick(passages []passage, deleted, kept chunk.ID) []passage {
 func (d *demo) ask(ctx context.Context, questions []string) ([]sink.Hit, error) {
 	best := make([]sink.Hit, len(questions))
 	for i, q := range questions {
-		hits, err := search(ctx, d.encoder, d.worker.index, q, 1)
+		hits, err := search(ctx, d.encoder, d.worker.Index, q, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -215,7 +216,7 @@ func (d *demo) publishAndLook(ctx context.Context, c change, text string, found 
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		hits, err := d.worker.index.Search(ctx, query.Vector, 10)
+		hits, err := d.worker.Index.Search(ctx, query.Vector, 10)
 		if err != nil {
 			return 0, err
 		}
@@ -234,7 +235,7 @@ func (d *demo) publishAndLook(ctx context.Context, c change, text string, found 
 
 // verify compares the index with what was published.
 func (d *demo) verify(ctx context.Context, result *demoResult) (err error) {
-	index := d.worker.index
+	index := d.worker.Index
 	if result.Lost, result.Stale, result.Doubled, err = d.corpus.compare(ctx, index); err != nil {
 		return err
 	}

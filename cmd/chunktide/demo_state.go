@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"chunktide/chunk"
+	"chunktide/devstack/godocs"
 	"chunktide/sink"
 )
 
@@ -33,18 +34,18 @@ type corpus struct {
 func newCorpus() *corpus { return &corpus{last: map[chunk.ID]change{}} }
 
 // upsert is the next event for a passage; so is delete.
-func (c *corpus) upsert(p passage) change {
+func (c *corpus) upsert(p godocs.Passage) change {
 	c.version++
 	return change{
-		Op: "upsert", Source: demoSource, DocumentID: p.document, ChunkID: p.chunk, Position: p.position,
-		Text: p.text, Metadata: p.metadata, Version: c.version, Time: time.Now(),
+		Op: "upsert", Source: demoSource, DocumentID: p.Document, ChunkID: p.Chunk, Position: p.Position,
+		Text: p.Text, Metadata: p.Metadata, Version: c.version, Time: time.Now(),
 	}
 }
 
-func (c *corpus) delete(p passage) change {
+func (c *corpus) delete(p godocs.Passage) change {
 	c.version++
 	return change{
-		Op: "delete", Source: demoSource, DocumentID: p.document, ChunkID: p.chunk, Version: c.version, Time: time.Now(),
+		Op: "delete", Source: demoSource, DocumentID: p.Document, ChunkID: p.Chunk, Version: c.version, Time: time.Now(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"chunktide/configs"
+	"chunktide/devstack/godocs"
 	"chunktide/embedder"
 	"chunktide/sink"
 )
@@ -57,7 +58,7 @@ func (a *app) textbookDemo(ctx context.Context) (err error) {
 	var changes []change
 	for range textbookRepeats {
 		for i, text := range lines {
-			changes = append(changes, d.corpus.upsert(passage{document: "textbook", chunk: textbookID(text), position: i, text: text}))
+			changes = append(changes, d.corpus.upsert(godocs.Passage{Document: "textbook", Chunk: textbookID(text), Position: i, Text: text}))
 		}
 	}
 	if err := d.publish(ctx, changes...); err != nil {
@@ -72,12 +73,12 @@ func (a *app) textbookDemo(ctx context.Context) (err error) {
 // printTextbook prints the example's ten lines from what the pipeline counted
 // and the index holds.
 func (d *demo) printTextbook(ctx context.Context, sample, repeated string) error {
-	pin, err := d.worker.index.Pin(ctx)
+	pin, err := d.worker.Index.Pin(ctx)
 	if err != nil {
 		return err
 	}
 	records := map[string]sink.Record{}
-	err = d.worker.index.Scroll(ctx, func(r sink.Record) error {
+	err = d.worker.Index.Scroll(ctx, func(r sink.Record) error {
 		records[r.ChunkID] = r
 		return nil
 	})

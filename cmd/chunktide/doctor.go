@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"chunktide/cache"
+	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/consumer"
 	"chunktide/embedder"
@@ -176,7 +177,7 @@ func checkIndex(ctx context.Context, cfg configs.Config, encoder embedder.Encode
 		f.Detail = "not checked: whether the collection fits cannot be said without the model"
 		return f
 	}
-	detail, err := sink.Check(ctx, cfg.Qdrant, modelPin(encoder.Recipe()), logger)
+	detail, err := sink.Check(ctx, cfg.Qdrant, worker.ModelPin(encoder.Recipe()), logger)
 	if err != nil {
 		f.Detail = err.Error()
 		return f

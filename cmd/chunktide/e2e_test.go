@@ -22,8 +22,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"google.golang.org/grpc"
 
+	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/consumer"
+	"chunktide/devstack/godocs"
 	"chunktide/devstack/qdrantd"
 	"chunktide/devstack/realservers"
 	"chunktide/embedder"
@@ -157,7 +159,7 @@ func newHistory(events, chunks int) *history {
 	rng := rand.New(rand.NewPCG(1, 2))
 	h := &history{corpus: newCorpus(), malformed: 7}
 	for i := range events {
-		p := passage{document: fmt.Sprint("doc", rng.IntN(chunks)/10), chunk: fmt.Sprint(rng.IntN(chunks)), text: fmt.Sprintf("words %d of chunk %d", rng.IntN(200), i%7)}
+		p := godocs.Passage{Document: fmt.Sprint("doc", rng.IntN(chunks)/10), Chunk: fmt.Sprint(rng.IntN(chunks)), Text: fmt.Sprintf("words %d of chunk %d", rng.IntN(200), i%7)}
 		c := h.corpus.upsert(p)
 		if rng.IntN(6) == 0 {
 			c = h.corpus.delete(p)
@@ -288,7 +290,7 @@ func (a *adminClient) deadLetters(t *testing.T) int {
 // watchIndex opens the index as a reader, once a worker has made it.
 func watchIndex(t *testing.T, cfg configs.Config) *sink.Reader {
 	t.Helper()
-	pin := modelPin(embedder.NewBow("", nil).Recipe())
+	pin := worker.ModelPin(embedder.NewBow("", nil).Recipe())
 	var index *sink.Reader
 	waitUntil(t, "a worker has made the index", func() bool {
 		var err error

@@ -12,9 +12,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"chunktide/chunk"
+	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/consumer"
 	"chunktide/devstack"
+	"chunktide/devstack/godocs"
 )
 
 const killerWord = "killer"
@@ -104,7 +106,7 @@ func publishWithKiller(t *testing.T, cfg configs.Config) *corpus {
 	p := &pressure{t: t, topic: "docs", corpus: newCorpus(), client: newClient(t, cfg, kgo.RecordPartitioner(kgo.ManualPartitioner()))}
 	var records []*kgo.Record
 	for i := range 40 {
-		r := p.edit(passage{document: "d", chunk: fmt.Sprint("c", i), text: fmt.Sprint("harmless words ", i)})
+		r := p.edit(godocs.Passage{Document: "d", Chunk: fmt.Sprint("c", i), Text: fmt.Sprint("harmless words ", i)})
 		r.Partition = int32(i % 2)
 		records = append(records, r)
 		if i == 17 {
@@ -123,7 +125,7 @@ func onlyDeadLetter(t *testing.T, cfg configs.Config) string {
 		t.Fatalf("%d dead letters, want one", n)
 	}
 	client := newClient(t, cfg, kgo.ConsumeTopics(cfg.Kafka.DeadLetters()))
-	ctx, cancel := context.WithTimeout(t.Context(), closeTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), worker.CloseTimeout)
 	defer cancel()
 	for _, r := range client.PollFetches(ctx).Records() {
 		for _, h := range r.Headers {

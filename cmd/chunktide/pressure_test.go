@@ -16,6 +16,7 @@ import (
 
 	"chunktide/configs"
 	"chunktide/consumer"
+	"chunktide/devstack/godocs"
 	"chunktide/devstack/qdrantd"
 	"chunktide/devstack/realservers"
 )
@@ -49,21 +50,21 @@ func (p *pressure) produce(records ...*kgo.Record) {
 	}
 }
 
-func (p *pressure) edit(name passage) *kgo.Record {
+func (p *pressure) edit(name godocs.Passage) *kgo.Record {
 	c := p.corpus.upsert(name)
 	p.corpus.note(c)
 	value, err := json.Marshal(c)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return &kgo.Record{Key: []byte(name.chunk), Value: value}
+	return &kgo.Record{Key: []byte(name.Chunk), Value: value}
 }
 
 // flood is a stream of which every second record is malformed.
 func (p *pressure) flood() {
 	var records []*kgo.Record
 	for i := range pressureEvents {
-		good := p.edit(passage{document: "flood", chunk: fmt.Sprint("c", i%500), text: fmt.Sprintf("text %d of the flood", i%700)})
+		good := p.edit(godocs.Passage{Document: "flood", Chunk: fmt.Sprint("c", i%500), Text: fmt.Sprintf("text %d of the flood", i%700)})
 		good.Partition = int32(i % 500 % pressurePartitions)
 		bad := &kgo.Record{Partition: good.Partition, Value: []byte(`{"op":"upsert","document_id":` + fmt.Sprint(i))}
 		records = append(records, good, bad)
@@ -105,7 +106,7 @@ func (p *pressure) bombs(options []kgo.Opt) {
 func (p *pressure) hot() {
 	records := make([]*kgo.Record, hotEdits)
 	for i := range records {
-		records[i] = p.edit(passage{document: "hot", chunk: "hot", text: fmt.Sprint("edit ", i)})
+		records[i] = p.edit(godocs.Passage{Document: "hot", Chunk: "hot", Text: fmt.Sprint("edit ", i)})
 		records[i].Partition = 4
 	}
 	p.produce(records...)
@@ -164,7 +165,7 @@ func fillUnderPressure(t *testing.T, settings []string) *pressure {
 	p.hot()
 	// Behind all of it, so that each partition shows that it went on.
 	for i := range int32(pressurePartitions) {
-		r := p.edit(passage{document: "last", chunk: fmt.Sprint("last", i), text: "the last words"})
+		r := p.edit(godocs.Passage{Document: "last", Chunk: fmt.Sprint("last", i), Text: "the last words"})
 		r.Partition = i
 		p.produce(r)
 	}

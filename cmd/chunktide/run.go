@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/spf13/cobra"
 
+	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/embedder"
 	"chunktide/pipeline"
@@ -50,7 +50,7 @@ func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Lo
 		return err
 	}
 	model := encoder.Recipe().ModelVersion()
-	w, err := newWorker(ctx, cfg, encoder, nil, logger, reg)
+	w, err := worker.New(ctx, cfg, encoder, nil, logger, reg)
 	if err != nil {
 		return err
 	}
@@ -58,19 +58,19 @@ func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Lo
 	// alive, and one that stalled says so for as long as it is there.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	defer func() { err = errors.Join(err, w.close(ctx)) }()
+	defer func() { err = errors.Join(err, w.Close(ctx)) }()
 	if cfg.Admin.Address != "" {
-		address, err := admin(serving, cfg.Admin.Address, reg, probes{health: w.line.Moving, ready: w.ready}, logger)
+		address, err := admin(serving, cfg.Admin.Address, reg, probes{health: w.Line.Moving, ready: w.Ready}, logger)
 		if err != nil {
 			return err
 		}
 		logger.Info("serving metrics and health", "address", address.String())
 	}
 	logger.Info("worker started", "version", version, "model_version", model, "index", cfg.Qdrant.Index,
-		"collection", w.index.Collection(), "topics", cfg.Kafka.Topics, "group", cfg.Kafka.Group)
-	if err := w.line.Run(ctx); err != nil {
+		"collection", w.Index.Collection(), "topics", cfg.Kafka.Topics, "group", cfg.Kafka.Group)
+	if err := w.Line.Run(ctx); err != nil {
 		if errors.Is(err, pipeline.ErrStalled) {
-			w.source.Died() // of what is in flight: the next owner is to know
+			w.Source.Died() // of what is in flight: the next owner is to know
 		}
 		return err
 	}
@@ -90,18 +90,4 @@ func newEncoder(cfg configs.Config, logger *slog.Logger, reg prometheus.Register
 		Name: "chunktide_build_info", Help: "Always 1; the labels say what runs.",
 	}, []string{"version", "model_version"}).WithLabelValues(version, encoder.Recipe().ModelVersion()).Set(1)
 	return encoder, nil
-}
-
-// ready tells why the worker could not make an event searchable right now.
-func (w *worker) ready() error {
-	if ok, since, err := w.index.Healthy(); !ok {
-		return fmt.Errorf("the index has not answered since %s: %w", since.Format("15:04:05"), err)
-	}
-	if err := w.line.Moving(); err != nil {
-		return err
-	}
-	if len(w.source.Assigned()) == 0 {
-		return errors.New("no partition is assigned: the group is rebalancing, or has more members than partitions")
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/embedder"
 	"chunktide/sink"
@@ -57,7 +58,7 @@ func searchOnce(ctx context.Context, cfg configs.Config, text string, limit int,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, encoder.Close()) }()
-	index, err := sink.OpenReader(ctx, cfg.Qdrant, modelPin(encoder.Recipe()), logger, nil)
+	index, err := sink.OpenReader(ctx, cfg.Qdrant, worker.ModelPin(encoder.Recipe()), logger, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"chunktide/configs"
+	"chunktide/devstack/godocs"
 	"chunktide/devstack/qdrantd"
 	"chunktide/devstack/realservers"
 )
@@ -62,9 +63,9 @@ func newSilent(t *testing.T, kafkaAddr string, more ...string) *silent {
 		t.Fatal(err)
 	}
 	for i := range 300 {
-		p := passage{document: fmt.Sprint("d", i%20), chunk: fmt.Sprint("c", i%60), text: fmt.Sprintf("words %d of many", i)}
+		p := godocs.Passage{Document: fmt.Sprint("d", i%20), Chunk: fmt.Sprint("c", i%60), Text: fmt.Sprintf("words %d of many", i)}
 		if i == 150 {
-			p = passage{document: "d", chunk: "stuck", text: "deep " + stuckWord}
+			p = godocs.Passage{Document: "d", Chunk: "stuck", Text: "deep " + stuckWord}
 		}
 		c := s.history.corpus.upsert(p)
 		s.history.corpus.note(c)

@@ -1,4 +1,6 @@
-package main
+// Package godocs is a real corpus that every machine with Go has: the
+// documentation of the standard library. The demo and the benches encode it.
+package godocs
 
 import (
 	"context"
@@ -17,23 +19,39 @@ import (
 	"strings"
 )
 
-// passage is one chunk of a demo corpus.
-type passage struct {
-	document, chunk string
-	position        int
-	text            string
-	metadata        map[string]any
+// Passage is one chunk: a document is a package, a chunk is a symbol.
+type Passage struct {
+	Document, Chunk string
+	Position        int
+	Text            string
+	Metadata        map[string]any
 }
 
-// goDocs takes n passages from the documentation comments of the Go standard
-// library, spread evenly over its packages: a document is a package, a chunk
-// is a symbol. The order is that of import paths and of the source.
-func goDocs(ctx context.Context, n int) ([]passage, error) {
+// Take returns n passages, spread evenly over all that there are. A Go of one
+// version has always the same ones, in the same order, which is that of import
+// paths and of the source. It needs Go's source: GOROOT, or go on the PATH.
+func Take(ctx context.Context, n int) ([]Passage, error) {
+	all, err := All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n > len(all) {
+		return nil, fmt.Errorf("%d passages are wanted: the standard library's documentation has %d", n, len(all))
+	}
+	picked := make([]Passage, n)
+	for i := range picked {
+		picked[i] = all[i*len(all)/n]
+	}
+	return picked, nil
+}
+
+// All returns every passage; see [Take].
+func All(ctx context.Context) ([]Passage, error) {
 	root, err := goRoot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var all []passage
+	var all []Passage
 	src := filepath.Join(root, "src")
 	err = filepath.WalkDir(src, func(dir string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
@@ -54,14 +72,7 @@ func goDocs(ctx context.Context, n int) ([]passage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the Go standard library under %s: %w", src, err)
 	}
-	if n > len(all) {
-		return nil, usagef("--chunks %d: the standard library's documentation has %d chunks", n, len(all))
-	}
-	picked := make([]passage, n)
-	for i := range picked {
-		picked[i] = all[i*len(all)/n]
-	}
-	return picked, nil
+	return all, nil
 }
 
 func goRoot(ctx context.Context) (string, error) {
@@ -70,12 +81,12 @@ func goRoot(ctx context.Context) (string, error) {
 	}
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
-		return "", fmt.Errorf("find the Go standard library, which is the demo's corpus (install Go, or set GOROOT): %w", err)
+		return "", fmt.Errorf("find the Go standard library, whose documentation is the corpus (install Go, or set GOROOT): %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
 
-func packageDocs(dir, path string) ([]passage, error) {
+func packageDocs(dir, path string) ([]Passage, error) {
 	pkg, err := build.ImportDir(dir, 0)
 	var none *build.NoGoError
 	switch {
@@ -115,16 +126,16 @@ func packageDocs(dir, path string) ([]passage, error) {
 // collector gathers the passages of one package.
 type collector struct {
 	document string
-	passages []passage
+	passages []Passage
 }
 
 func (c *collector) add(kind, symbol, text string) {
 	if text = strings.TrimSpace(text); text == "" {
 		return
 	}
-	c.passages = append(c.passages, passage{
-		document: c.document, chunk: symbol, position: len(c.passages), text: text,
-		metadata: map[string]any{"kind": kind},
+	c.passages = append(c.passages, Passage{
+		Document: c.document, Chunk: symbol, Position: len(c.passages), Text: text,
+		Metadata: map[string]any{"kind": kind},
 	})
 }
 

@@ -1,0 +1,114 @@
+// Package worker connects the adapters to a pipeline: what `chunktide run`
+// runs, and what the demo and the benches run as well.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"chunktide/cache"
+	"chunktide/chunk"
+	"chunktide/configs"
+	"chunktide/consumer"
+	"chunktide/embedder"
+	"chunktide/pipeline"
+	"chunktide/sink"
+)
+
+// The adapters know nothing of the pipeline; that they fit is said here.
+var (
+	_ pipeline.Source  = (*consumer.Source)(nil)
+	_ pipeline.Encoder = (embedder.Encoder)(nil)
+	_ pipeline.Cache   = (*cache.Cache)(nil)
+	_ pipeline.Sink    = (*sink.Sink)(nil)
+)
+
+// Worker is one pipeline with its adapters.
+type Worker struct {
+	Source *consumer.Source
+	Cache  *cache.Cache
+	Index  *sink.Sink
+	Line   *pipeline.Pipeline
+}
+
+// ModelPin is what the index must know of the recipe that its vectors follow.
+func ModelPin(r embedder.Recipe) sink.Model {
+	return sink.Model{
+		Name: r.Name, Version: r.ModelVersion(), Digest: fmt.Sprintf("%x", r.Digest()), Dim: r.Dim,
+		Pooling: r.Pooling, Normalize: r.Normalize, Prefix: r.Prefix,
+	}
+}
+
+// New connects everything, in the order in which a failure tells most: the
+// index first, since it may refuse the model. Observe may be nil; it is called
+// after each batch, from one goroutine. The encoder stays the caller's to
+// close.
+func New(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, observe func(pipeline.Report),
+	logger *slog.Logger, reg prometheus.Registerer) (w *Worker, err error) {
+	w = &Worker{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Close(ctx))
+		}
+	}()
+	recipe := encoder.Recipe()
+	if w.Index, err = sink.Open(ctx, cfg.Qdrant, ModelPin(recipe), logger, reg); err != nil {
+		return w, err
+	}
+	if w.Cache, err = cache.New(cfg.Cache, recipe.Digest(), recipe.Dim, logger, reg); err != nil {
+		return w, err
+	}
+	decoder, err := chunk.NewDecoder(cfg.Events)
+	if err != nil {
+		return w, err
+	}
+	if w.Source, err = consumer.New(ctx, cfg.Kafka, decoder.Decode, encoder.Tokens, logger, reg); err != nil {
+		return w, err
+	}
+	w.Line = pipeline.New(cfg.Pipeline, pipeline.Parts{
+		Source: w.Source, Encoder: encoder, Cache: w.Cache, Sink: w.Index,
+		Activity: w.Index.Activity, Observe: observe, Logger: logger, Registerer: reg,
+	})
+	return w, nil
+}
+
+// CloseTimeout bounds leaving the group and closing connections: a broker
+// that does not answer must not keep a worker alive.
+const CloseTimeout = 10 * time.Second
+
+// Close leaves the group, after a last commit, and closes the connections. It
+// works under a context of its own, since ctx has mostly ended by then.
+func (w *Worker) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CloseTimeout)
+	defer cancel()
+	var errs []error
+	if w.Source != nil {
+		errs = append(errs, w.Source.Close(ctx))
+	}
+	if w.Cache != nil {
+		errs = append(errs, w.Cache.Close())
+	}
+	if w.Index != nil {
+		errs = append(errs, w.Index.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Ready tells why the worker could not make an event searchable right now.
+func (w *Worker) Ready() error {
+	if ok, since, err := w.Index.Healthy(); !ok {
+		return fmt.Errorf("the index has not answered since %s: %w", since.Format("15:04:05"), err)
+	}
+	if err := w.Line.Moving(); err != nil {
+		return err
+	}
+	if len(w.Source.Assigned()) == 0 {
+		return errors.New("no partition is assigned: the group is rebalancing, or has more members than partitions")
+	}
+	return nil
+}
