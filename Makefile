@@ -80,6 +80,11 @@ soak: setup-real ## the same at a low rate for MINUTES, and nothing may grow
 	@mkdir -p bin
 	go run ./prove/cmd/chaos -soak $(MINUTES)m -seed $(SEED) -json bin/soak-report.json
 
+.PHONY: gpu-bench
+gpu-bench: ## the encoder against bare ONNX Runtime on an NVIDIA GPU (MODEL_DIR=, ONNXRUNTIME=libonnxruntime.so; docs/GPU.md)
+	CHUNKTIDE_TEST_PROVIDER=$(or $(PROVIDER),cuda) CHUNKTIDE_TEST_MODEL_DIR=$(MODEL_DIR) CHUNKTIDE_TEST_ONNXRUNTIME=$(ONNXRUNTIME) \
+		go test -run '^$$' -bench Ceiling -benchtime 20x -timeout 30m ./bench/ceiling
+
 .PHONY: fuzz
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME
