@@ -54,7 +54,7 @@ type ONNX struct {
 	calls    atomic.Uint64
 }
 
-var _ wordPieces = (*tokenizer.Tokenizer)(nil)
+var _ wordPieces = tokenizer.Tokenizer(nil)
 
 // NewONNX loads the model that cfg names and runs it once, so that what does
 // not work fails here. It logs one line with the model_version.

@@ -132,13 +132,11 @@ func (t *charTable) set(r rune, c char) {
 	page[r&(1<<pageBits-1)] = c
 }
 
-// look returns what normalisation leaves of r.
+// look returns what normalisation leaves of r, unless it [charTable.takesApart]
+// it.
 func (t *charTable) look(r rune) char {
 	if page := t.pages[r>>pageBits]; page != nil {
 		return page[r&(1<<pageBits-1)]
-	}
-	if t.strip && hangulFirst <= r && r <= hangulLast {
-		return char{out: jamo(r)}
 	}
 	return char{rune: r}
 }
@@ -153,11 +151,14 @@ const (
 	syllablesALead                = vowelCount * tailCount
 )
 
-func jamo(r rune) string {
+// takesApart says whether r is a syllable that becomes its letters.
+func (t *charTable) takesApart(r rune) bool { return t.strip && hangulFirst <= r && r <= hangulLast }
+
+// jamo are a syllable's letters; tail is 0 if there are two.
+func jamo(r rune) (lead, vowel, tail rune) {
 	s := r - hangulFirst
-	out := []rune{leadBase + s/syllablesALead, vowelBase + s%syllablesALead/tailCount}
-	if tail := s % tailCount; tail != 0 {
-		out = append(out, tailBase+tail)
+	if tail = s % tailCount; tail != 0 {
+		tail += tailBase
 	}
-	return string(out)
+	return leadBase + s/syllablesALead, vowelBase + s%syllablesALead/tailCount, tail
 }

@@ -1,193 +1,133 @@
 package tokenizer
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
-	"unicode/utf8"
 )
 
 // Tokenizer is a loaded tokenizer.json. It is safe for concurrent use.
-type Tokenizer struct {
-	// words begin a word, pieces (without their prefix) go on with one.
-	words, pieces             map[string]int64
-	longestWord, longestPiece int // bytes
-	unk, pad                  int64
-	maxChars                  int // of a word; longer ones are unknown
-	size                      int
-
-	chars *charTable
-
-	// added tokens are found in the text as it is, before normalisation.
-	added      []special
-	addedFirst [256]bool
-
-	// before and after are the special tokens around a text.
-	before, after []int64
-	scratch       sync.Pool // *[]byte, a word in the making
+type Tokenizer interface {
+	// Encode appends the ids of text to dst, special tokens included, and
+	// returns at most max of them (all if max ≤ 0): the beginning of the text
+	// between its special tokens. These are never left out, so max should be
+	// more than Count(""). total is how many ids the whole text has, so that
+	// total > max means that it was cut.
+	//
+	// It panics if the Rust library panics, as a bug in a tokenizer written
+	// in Go would; no text is known that brings it about.
+	Encode(dst []int64, text string, max int) (ids []int64, total int)
+	// Count is the total that Encode returns.
+	Count(text string) int
+	// PadID is the id that fills up short texts in a batch.
+	PadID() int64
+	// VocabSize is one more than the highest id.
+	VocabSize() int
 }
 
-type special struct {
-	text string
-	id   int64
+// Load reads a tokenizer.json, and of the tokenizer_config.json beside it, if
+// there is one, the name of the padding token. An error names what the file
+// asks for and this build cannot do.
+func Load(path string) (Tokenizer, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the tokenizer: %w", err)
+	}
+	pad, err := readPadToken(filepath.Join(filepath.Dir(path), "tokenizer_config.json"))
+	if err != nil {
+		return nil, err
+	}
+	t, err := parse(data, pad)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
 }
 
-// PadID is the id that fills up short texts in a batch.
-func (t *Tokenizer) PadID() int64 { return t.pad }
+// Parse reads the content of a tokenizer.json.
+func Parse(data []byte) (Tokenizer, error) { return parse(data, "") }
 
-// VocabSize is one more than the highest id.
-func (t *Tokenizer) VocabSize() int { return t.size }
+func parse(data []byte, pad string) (Tokenizer, error) {
+	f, err := readFile(data)
+	if err != nil {
+		return nil, err
+	}
+	f.padToken = pad
+	words, err := newWordPiece(f)
+	var other *unsupportedError
+	switch {
+	case errors.As(err, &other):
+		return newLibrary(data, f, other)
+	case err != nil:
+		return nil, err
+	default:
+		return words, nil
+	}
+}
 
-// Encode appends the ids of text to dst, special tokens included, and returns
-// at most max of them (all if max ≤ 0): the beginning of the text between its
-// special tokens, which are never left out, so max should be 3 or more. total is how many the whole text has, so that total > max
-// means that it was cut.
-func (t *Tokenizer) Encode(dst []int64, text string, max int) (ids []int64, total int) {
-	room := -1
-	if max > 0 {
-		room = max - len(t.before) - len(t.after)
-		if room < 0 {
-			room = 0
+// unsupportedError names what a file asks for and WordPiece in Go does not
+// do. The reference may.
+type unsupportedError struct{ what string }
+
+func (e *unsupportedError) Error() string { return e.what + " is not supported by this build" }
+
+func unsupported(format string, args ...any) error {
+	return &unsupportedError{fmt.Sprintf(format, args...)}
+}
+
+// readPadToken returns what a tokenizer_config.json calls pad_token, a string
+// or an object around one.
+func readPadToken(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the tokenizer's configuration: %w", err)
+	}
+	var config struct {
+		PadToken json.RawMessage `json:"pad_token"`
+	}
+	if err := json.Unmarshal(data, &config); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	var token struct{ Content string }
+	if json.Unmarshal(config.PadToken, &token.Content) != nil && len(config.PadToken) > 0 {
+		if err := json.Unmarshal(config.PadToken, &token); err != nil {
+			return "", fmt.Errorf("%s: pad_token must be a string or an object with its content: %w", path, err)
 		}
 	}
-	w := writer{tokenizer: t, ids: append(dst, t.before...), room: room}
-	w.text(text)
-	return append(w.ids, t.after...), w.total + len(t.before) + len(t.after)
+	return token.Content, nil
 }
 
-// Count is the total that Encode returns.
-func (t *Tokenizer) Count(text string) int {
-	w := writer{tokenizer: t, room: 0}
-	w.text(text)
-	return w.total + len(t.before) + len(t.after)
+// padID is the id to pad with: the one that the file or the configuration
+// beside it names, or that of an added token with one of the usual names. A
+// model that names none masks what is padded, and any id will do.
+func (f *file) padID(idOf func(string) (int64, bool), size int) (int64, error) {
+	if f.Padding != nil {
+		if f.Padding.PadID < 0 || f.Padding.PadID >= int64(size) {
+			return 0, fmt.Errorf("padding: pad_id %d is not the id of a token: there are %d", f.Padding.PadID, size)
+		}
+		return f.Padding.PadID, nil
+	}
+	if f.padToken != "" {
+		id, ok := idOf(f.padToken)
+		if !ok {
+			return 0, fmt.Errorf("tokenizer_config.json names the pad_token %q, which is not in the vocabulary: the two files belong to different models", f.padToken)
+		}
+		return id, nil
+	}
+	for _, a := range f.AddedTokens {
+		if a.Content == "[PAD]" || a.Content == "<pad>" {
+			return a.ID, nil
+		}
+	}
+	return 0, nil
 }
 
-// writer collects the ids of one text.
-type writer struct {
-	tokenizer *Tokenizer
-	ids       []int64
-	room      int // how many more ids are wanted; below 0: all
-	total     int
-}
-
-func (w *writer) add(id int64) {
-	w.total++
-	if w.room == 0 {
-		return
-	}
-	w.room--
-	w.ids = append(w.ids, id)
-}
-
-// text splits off the added tokens and tokenises what is between them.
-func (w *writer) text(text string) {
-	t := w.tokenizer
-	// The reference reads valid UTF-8 only.
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	buffer, _ := t.scratch.Get().(*[]byte)
-	if buffer == nil {
-		buffer = new([]byte)
-	}
-	start := 0
-	for i := 0; i < len(text) && len(t.added) > 0; {
-		if !t.addedFirst[text[i]] {
-			i++
-			continue
-		}
-		a := t.addedAt(text[i:])
-		if a == nil {
-			i++
-			continue
-		}
-		w.plain(text[start:i], buffer)
-		w.add(a.id)
-		i += len(a.text)
-		start = i
-	}
-	w.plain(text[start:], buffer)
-	t.scratch.Put(buffer)
-}
-
-func (t *Tokenizer) addedAt(text string) *special {
-	for i := range t.added {
-		if strings.HasPrefix(text, t.added[i].text) {
-			return &t.added[i]
-		}
-	}
-	return nil
-}
-
-// plain normalises text, cuts it into words, and those into pieces.
-func (w *writer) plain(text string, buffer *[]byte) {
-	chars := w.tokenizer.chars
-	word := (*buffer)[:0]
-	n := 0 // characters of word
-	flush := func() {
-		if len(word) > 0 {
-			w.word(word, n)
-			word, n = word[:0], 0
-		}
-	}
-	put := func(r rune, class charClass) {
-		switch class {
-		case classSpace:
-			flush()
-		case classPunct:
-			flush()
-			word = utf8.AppendRune(word, r)
-			n = 1
-			flush()
-		default:
-			word = utf8.AppendRune(word, r)
-			n++
-		}
-	}
-	for _, r := range text {
-		c := chars.look(r)
-		switch {
-		case c.drop:
-		case c.out == "":
-			put(c.rune, c.class)
-		default:
-			for _, o := range c.out {
-				put(o, chars.classOf(o))
-			}
-		}
-	}
-	flush()
-	*buffer = word
-}
-
-// word finds the longest piece that begins the word, then the longest that
-// goes on, and so forth; a word that does not come out even is unknown as a
-// whole.
-func (w *writer) word(word []byte, chars int) {
-	t := w.tokenizer
-	if chars > t.maxChars {
-		w.add(t.unk)
-		return
-	}
-	var found [64]int64
-	pieces := found[:0]
-	from, longest := t.words, t.longestWord
-	for start := 0; start < len(word); {
-		end := min(len(word), start+longest)
-		for end > start {
-			if end == len(word) || utf8.RuneStart(word[end]) {
-				if id, ok := from[string(word[start:end])]; ok {
-					pieces = append(pieces, id)
-					break
-				}
-			}
-			end--
-		}
-		if end == start {
-			w.add(t.unk)
-			return
-		}
-		start = end
-		from, longest = t.pieces, t.longestPiece
-	}
-	for _, id := range pieces {
-		w.add(id)
-	}
-}
+// validUTF8 is the text that is tokenized in place of one with broken bytes.
+func validUTF8(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }

@@ -1,0 +1,230 @@
+//go:build hftokenizers
+
+package tokenizer
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// viaLibrary has the reference read what WordPiece in Go would take.
+func viaLibrary(t testing.TB, data []byte) Tokenizer {
+	t.Helper()
+	f, err := readFile(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := newLibrary(data, f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+func TestLibraryParityWithTheReference(t *testing.T) {
+	for _, name := range []string{"bpe-gemma", "bpe-llama3", "bpe-qwen", "bpe-roberta", "unigram-xlmr", "wordpiece-cased", "wordpiece-uncased"} {
+		t.Run(name, func(t *testing.T) {
+			for _, dir := range folders() {
+				checkParity(t, viaLibrary(t, family(t, name)), dir, name)
+			}
+		})
+	}
+}
+
+func TestLibraryIsWhatParseChooses(t *testing.T) {
+	for name, pad := range map[string]int64{"bpe-gemma": 0, "bpe-qwen": 0, "bpe-roberta": 1, "unigram-xlmr": 1} {
+		tok, err := Parse(family(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := tok.(*library); !ok || tok.PadID() != pad {
+			t.Errorf("%s is done by a %T with padding %d, want the library and %d", name, tok, tok.PadID(), pad)
+		}
+	}
+}
+
+// Every combination of the normalizer's options, which the golden data do not
+// have: Go and the reference agree on each.
+func TestEveryNormalizerOptionLikeTheLibrary(t *testing.T) {
+	texts := parityTexts(t, folders()[0])
+	base := family(t, "wordpiece-cased")
+	was := []byte(`"clean_text":true,"handle_chinese_chars":true,"strip_accents":null,"lowercase":false`)
+	if !bytes.Contains(base, was) {
+		t.Fatal("the tokenizer's normalizer is written in another way than this test thinks")
+	}
+	for i := range 24 {
+		strip := []string{"null", "false", "true"}[i/8]
+		with := fmt.Sprintf(`"clean_text":%t,"handle_chinese_chars":%t,"strip_accents":%s,"lowercase":%t`, i&1 > 0, i&2 > 0, strip, i&4 > 0)
+		data := bytes.Replace(base, was, []byte(with), 1)
+		inGo, err := Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reference := viaLibrary(t, data)
+		for _, text := range texts {
+			if len(text) < 1000 { // the long ones are more of the same
+				compare(t, inGo, reference, text, 0)
+			}
+		}
+	}
+}
+
+func compare(t *testing.T, inGo, reference Tokenizer, text string, limit int) {
+	t.Helper()
+	got, total := inGo.Encode(nil, text, limit)
+	want, wantTotal := reference.Encode(nil, text, limit)
+	if !slices.Equal(got, want) || total != wantTotal || inGo.Count(text) != total {
+		t.Fatalf("%q cut to %d:\n  Go %v of %d\nRust %v of %d", text, limit, got, total, want, wantTotal)
+	}
+}
+
+func TestLibraryCutsAndAppends(t *testing.T) {
+	tok := viaLibrary(t, family(t, "unigram-xlmr"))
+	for _, limit := range []int{1, 2, 3, 50} {
+		ids, total := tok.Encode([]int64{7}, strings.Repeat("the index ", 100), limit)
+		if want := max(limit, 2); len(ids) != 1+want || ids[0] != 7 || ids[1] != 0 || ids[want] != 2 || total <= limit {
+			t.Errorf("limit %d: %v of %d", limit, ids, total)
+		}
+	}
+	// One character becomes 18, so the first guess at the room is too small.
+	long := strings.Repeat("\ufdfa", 2000)
+	if ids, total := tok.Encode(nil, long, 0); len(ids) != total || total < 1000 {
+		t.Errorf("%d ids, total %d", len(ids), total)
+	}
+}
+
+func TestLibraryFromSeveralGoroutines(t *testing.T) {
+	tok := viaLibrary(t, family(t, "bpe-qwen"))
+	texts := parityTexts(t, folders()[0])[:300]
+	var want [][]int64
+	for _, text := range texts {
+		ids, _ := tok.Encode(nil, text, 0)
+		want = append(want, ids)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i, text := range texts {
+				if ids, _ := tok.Encode(nil, text, 0); !slices.Equal(ids, want[i]) {
+					t.Errorf("%q: %v, alone %v", text, ids, want[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A panic in Rust stays there: the charsmap is no base64, which the library
+// does not expect.
+func TestPanicInRustIsAnError(t *testing.T) {
+	data := small(`{"type":"BertNormalizer","clean_text":true,"handle_chinese_chars":true,"strip_accents":null,"lowercase":true}`,
+		`{"type":"Precompiled","precompiled_charsmap":"@"}`)
+	_, err := Parse(data)
+	if err == nil || !strings.Contains(err.Error(), "panicked") {
+		t.Errorf("error %v, want a panic's", err)
+	}
+}
+
+// resident is the memory of this process in pages.
+func resident(t *testing.T) int {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatalf("memory is read from /proc: %v", err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(data))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+// Nothing that crosses the border is left behind: neither tokenizers nor what
+// texts need. The control keeps the tokenizers, and memory grows.
+func TestMemoryStaysFlat(t *testing.T) {
+	data := family(t, "bpe-qwen")
+	texts := parityTexts(t, folders()[0])[:100]
+	var kept []Tokenizer
+	round := func(loads int, keep bool) {
+		for range loads {
+			tok := viaLibrary(t, data)
+			for _, text := range texts {
+				tok.Encode(nil, text, 0)
+			}
+			if keep {
+				kept = append(kept, tok)
+			}
+			collect(tok.(*library), keep)
+		}
+		debug.FreeOSMemory()
+	}
+	const loads = 60
+	round(loads, false)
+	before := resident(t)
+	round(loads, false)
+	grown := resident(t) - before
+	round(loads, true)
+	control := resident(t) - before
+	t.Logf("%d tokenizers: %d kB if dropped, %d kB if kept", loads, grown>>10, control>>10)
+	if grown > control/4 {
+		t.Errorf("memory grew by %d bytes over %d dropped tokenizers; keeping them costs %d", grown, loads, control)
+	}
+	runtime.KeepAlive(kept)
+}
+
+// collect waits until what the tokenizer holds is freed.
+func collect(tok *library, keep bool) {
+	if keep {
+		return
+	}
+	freed := make(chan struct{})
+	runtime.AddCleanup(tok, func(done chan struct{}) { close(done) }, freed)
+	for {
+		runtime.GC()
+		select {
+		case <-freed:
+			return
+		default:
+		}
+	}
+}
+
+func FuzzLikeTheLibrary(f *testing.F) {
+	for i, text := range parityTexts(f, folders()[0]) {
+		if i%20 == 0 && len(text) < 200 {
+			f.Add(text, i%30)
+		}
+	}
+	type both struct{ inGo, reference Tokenizer }
+	var pairs []both
+	for _, name := range []string{"wordpiece-uncased", "wordpiece-cased"} {
+		data := family(f, name)
+		inGo, err := Parse(data)
+		if err != nil {
+			f.Fatal(err)
+		}
+		pairs = append(pairs, both{inGo, viaLibrary(f, data)})
+	}
+	f.Fuzz(func(t *testing.T, text string, limit int) {
+		if limit > 0 && limit < 3 {
+			limit = 3
+		}
+		for _, p := range pairs {
+			compare(t, p.inGo, p.reference, text, limit)
+		}
+	})
+}
+
+func BenchmarkLibrary(b *testing.B) {
+	for _, name := range []string{"wordpiece-uncased", "bpe-qwen", "unigram-xlmr"} {
+		b.Run(name, func(b *testing.B) { benchmarkEncode(b, viaLibrary(b, family(b, name))) })
+	}
+}
