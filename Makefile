@@ -24,10 +24,22 @@ test: setup setup-real ## every test, with a real Kafka broker and a real Redis
 	tools/test.sh
 
 .PHONY: build
-build: $(BIN) ## compile the binary to bin/chunktide
+build: $(BIN) ## compile the binary to bin/chunktide (TAGS=hftokenizers: for BPE and Unigram models too)
 
-$(BIN): $(GOFILES) go.mod go.sum configs/reference.yaml
-	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/chunktide
+# TAGS are Go's build tags; bin/.tags is younger than the binary if it was built
+# with others.
+TAGS ?=
+$(BIN): $(GOFILES) go.mod go.sum configs/reference.yaml bin/.tags $(if $(findstring hftokenizers,$(TAGS)),tokenizers)
+	go build -trimpath -tags "$(TAGS)" -ldflags "-s -w -X main.version=$(VERSION)" -o $@ ./cmd/chunktide
+
+.PHONY: FORCE
+bin/.tags: FORCE
+	@mkdir -p bin
+	@echo "$(TAGS)" | cmp -s - $@ || echo "$(TAGS)" > $@
+
+.PHONY: tokenizers
+tokenizers: ## build Hugging Face's tokenizers (Rust) for TAGS=hftokenizers (does nothing when done)
+	@sh tools/setup/tokenizers.sh
 
 .PHONY: setup
 setup: ## fetch the model and ONNX Runtime (does nothing when done)
@@ -48,11 +60,13 @@ fmt:
 vet:
 	go vet ./...
 	go vet -tags synctests ./prove/inprocess
+	go vet -tags hftokenizers ./embedder/tokenizer
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 	$< run ./...
 	$< run --build-tags synctests ./prove/inprocess
+	$< run --build-tags hftokenizers ./embedder/tokenizer
 
 .PHONY: vuln
 vuln: $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities (VULNDB=URL for a mirror of vuln.go.dev)

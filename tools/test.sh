@@ -6,5 +6,15 @@ cd "$(dirname "$0")/.."
 go test -race -count=1 -timeout 45m "$@" ./...
 # The worker in bubbles of testing/synctest needs a build of its own.
 go test -race -count=1 -timeout 45m -tags synctests "$@" ./prove/inprocess
+# Hugging Face's tokenizers, which a build tag links in; set-up builds them where
+# cargo is.
+if [ "${CHUNKTIDE_TEST_REAL:-1}" != 0 ]; then
+	if tools/setup/tokenizers.sh --check; then
+		go test -race -count=1 -tags hftokenizers "$@" ./embedder/...
+		go test -count=1 -tags hftokenizers -run TestMemory ./embedder/tokenizer
+	else
+		echo "LEFT OUT: the tests of BPE and Unigram tokenizers (tag hftokenizers): install Rust's cargo, and make test runs them" >&2
+	fi
+fi
 # Memory is measured without the race detector, whose shadow drowns it.
 exec go test -count=1 -run 'TestMemory' ./embedder

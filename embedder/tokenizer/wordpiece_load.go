@@ -11,7 +11,7 @@ import (
 // [unsupportedError].
 func newWordPiece(f *file) (*wordPiece, error) {
 	t := &wordPiece{}
-	for _, part := range []func(*file) error{t.readModel, t.readNormalizer, t.readPreTokenizer, t.readAddedTokens, t.readPostProcessor} {
+	for _, part := range []func(*file) error{t.readModel, t.readPreTokenizer, t.readAddedTokens, t.readPostProcessor, t.readNormalizer} {
 		if err := part(f); err != nil {
 			return nil, err
 		}

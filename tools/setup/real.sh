@@ -1,7 +1,8 @@
 #!/bin/sh
 # Finds or fetches what the tests against real servers need: the Apache Kafka
-# jars, Java 17 to run them, and redis-server. With CHUNKTIDE_TEST_REAL=0 those
-# tests are left out and nothing is fetched.
+# jars, Java 17 to run them, and redis-server. Builds Hugging Face's tokenizers
+# for the tests of the tag hftokenizers, if cargo is here. With
+# CHUNKTIDE_TEST_REAL=0 those tests are left out and nothing is fetched.
 set -eu
 cd "$(dirname "$0")/../.."
 if [ "${CHUNKTIDE_TEST_REAL:-1}" = 0 ]; then
@@ -22,4 +23,7 @@ want() {
 want java openjdk-17-jre-headless
 want mvn maven
 want redis-server redis-server
+if command -v cargo >/dev/null 2>&1; then
+	sh tools/setup/tokenizers.sh
+fi
 exec sh tools/kafka/setup.sh
