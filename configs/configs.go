@@ -22,6 +22,7 @@ import (
 	"chunktide/chunk"
 	"chunktide/consumer"
 	"chunktide/embedder"
+	"chunktide/embedder/service"
 	"chunktide/pipeline"
 	"chunktide/sink"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	Cache    cache.Config        `mapstructure:"cache"`
 	Qdrant   sink.Config         `mapstructure:"qdrant"`
 	Pipeline pipeline.Config     `mapstructure:"pipeline"`
+	Serve    service.Config      `mapstructure:"serve"`
 	Limits   Limits              `mapstructure:"limits"`
 	Admin    Admin               `mapstructure:"admin"`
 	Log      Log                 `mapstructure:"log"`
@@ -63,6 +65,7 @@ func Default() Config {
 		Cache:    cache.DefaultConfig(),
 		Qdrant:   sink.DefaultConfig(),
 		Pipeline: pipeline.DefaultConfig(),
+		Serve:    service.DefaultConfig(),
 		Admin:    Admin{Address: "127.0.0.1:9470"},
 		Log:      Log{Level: slog.LevelInfo, Format: "text"},
 	}
@@ -79,6 +82,7 @@ const (
 	Cache    Section = "cache"
 	Qdrant   Section = "qdrant"
 	Pipeline Section = "pipeline"
+	Serve    Section = "serve"
 	Whole    Section = "limits"
 	AdminAPI Section = "admin"
 )
@@ -103,6 +107,7 @@ func (c Config) Validate(sections ...Section) error {
 	check(Qdrant, c.Qdrant.Validate())
 	check(Pipeline, c.Pipeline.Validate())
 	check(Pipeline, c.validateStall())
+	check(Serve, c.Serve.Validate())
 	check(Whole, c.validateLimits())
 	check(AdminAPI, c.Admin.validate())
 	if c.Log.Format != "text" && c.Log.Format != "json" {

@@ -39,6 +39,9 @@ func TestReferenceIsWhole(t *testing.T) {
 	if len(cfg.Kafka.Topics) == 0 {
 		cfg.Kafka.Topics = nil
 	}
+	if len(cfg.Serve.Models)+len(cfg.Serve.Aliases) == 0 {
+		cfg.Serve.Models, cfg.Serve.Aliases = nil, nil
+	}
 	if !reflect.DeepEqual(cfg, Default()) {
 		t.Errorf("the reference differs from the defaults:\n got %+v\nwant %+v", cfg, Default())
 	}
@@ -128,5 +131,21 @@ func TestValidateChecksWhatIsAskedFor(t *testing.T) {
 		if err == nil || !strings.Contains(Problems(err), "  - "+key) {
 			t.Errorf("%s has no line of its own in:\n%s", key, Problems(err))
 		}
+	}
+}
+
+// A model of serve.models has the defaults of the embedder section.
+func TestServedModelsHaveDefaults(t *testing.T) {
+	cfg, err := Load(write(t, "serve:\n  models:\n    - {model_dir: /models/new, prefix: 'passage: '}\n"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default().Embedder
+	want.ModelDir, want.Prefix = "/models/new", "passage: "
+	if len(cfg.Serve.Models) != 1 || !reflect.DeepEqual(cfg.Serve.Models[0], want) {
+		t.Errorf("%+v, want %+v", cfg.Serve.Models, want)
+	}
+	if _, err := Load(write(t, "serve:\n  models:\n    - {model_dri: x}\n"), nil, nil); err == nil || !strings.Contains(err.Error(), "model_dri") {
+		t.Errorf("an unknown key of a model: %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/viper"
 
 	"chunktide/chunk"
+	"chunktide/embedder"
 )
 
 const (
@@ -143,6 +144,7 @@ func decode(settings map[string]any) (Config, error) {
 		ErrorUnused:      true,
 		WeaklyTypedInput: true, // the environment knows strings only
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
+			modelDefaults,
 			mapstructure.StringToTimeDurationHookFunc(),
 			mapstructure.StringToSliceHookFunc(","),
 			mapstructure.TextUnmarshallerHookFunc(),
@@ -155,6 +157,23 @@ func decode(settings map[string]any) (Config, error) {
 		return Config{}, fmt.Errorf("settings: %w (configs/reference.yaml lists every key)", err)
 	}
 	return cfg, nil
+}
+
+// modelDefaults fills up the entries of serve.models, which viper knows
+// nothing of.
+func modelDefaults(_, to reflect.Type, data any) (any, error) {
+	given, ok := data.(map[string]any)
+	if !ok || to != reflect.TypeFor[embedder.Config]() {
+		return data, nil
+	}
+	whole := map[string]any{}
+	if err := mapstructure.Decode(embedder.DefaultConfig(), &whole); err != nil {
+		return nil, err
+	}
+	for key, value := range given {
+		whole[strings.ToLower(key)] = value
+	}
+	return whole, nil
 }
 
 // leavesOf maps the key of every setting to whether it is a secret.

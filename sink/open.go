@@ -152,17 +152,7 @@ func (c *client) info(ctx context.Context, collection string) (info *qdrant.Coll
 
 // alias returns the collection that the index points to, or "".
 func (c *client) alias(ctx context.Context) (collection string, err error) {
-	err = c.do(ctx, opEnsure, func(ctx context.Context) error {
-		answer, err := c.collect.ListAliases(ctx, &qdrant.ListAliasesRequest{})
-		collection = ""
-		for _, a := range answer.GetAliases() {
-			if a.GetAliasName() == c.cfg.Index {
-				collection = a.GetCollectionName()
-			}
-		}
-		return err
-	})
-	return collection, err
+	return c.target(ctx, c.cfg.Index)
 }
 
 func (s *Sink) create(ctx context.Context) error {

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/spf13/cobra"
+
+	"chunktide/configs"
+	"chunktide/embedder"
+	"chunktide/embedder/service"
+	"chunktide/sink"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the encoder over HTTP, for queries and for workers that share a device",
+		Long: `Serve answers embedding requests in the APIs of OpenAI (/v1/embeddings) and of Text
+Embeddings Inference (/embed). A request may name an alias of the index as its model: it
+is answered with the recipe that the alias serves now, so that a query is never encoded
+with another model than the index behind it. docs/SERVE.md shows it.
+
+It exits with 0 after a graceful stop, in which the requests under way are answered.`,
+		Example: `  chunktide serve --set qdrant.index=handbook
+  curl -s localhost:9471/v1/embeddings -d '{"model": "handbook", "input": "how do I reset my password"}'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, logger, err := a.load(configs.Embedder, configs.Qdrant, configs.Serve)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, logger)
+		},
+	}
+}
+
+// indexAliases are the sink's, in the service's words: adapters do not know
+// each other.
+type indexAliases struct{ *sink.Aliases }
+
+func (a indexAliases) Serving(ctx context.Context, alias string) (service.Served, error) {
+	collection, model, err := a.Aliases.Serving(ctx, alias)
+	if errors.Is(err, sink.ErrNoAlias) {
+		err = service.ErrNoAlias
+	}
+	return service.Served{Collection: collection, ModelVersion: model.Version, Digest: model.Digest, Dim: model.Dim}, err
+}
+
+// serve loads the models, answers until ctx ends, and drains.
+func serve(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	encoders, err := loadServed(cfg, logger, reg)
+	defer func() {
+		for _, e := range encoders {
+			err = errors.Join(err, e.Close())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if len(cfg.Serve.Aliases) == 0 {
+		cfg.Serve.Aliases = []string{cfg.Qdrant.Index}
+	}
+	aliases, err := sink.OpenAliases(cfg.Qdrant, logger, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, aliases.Close()) }()
+	s, err := service.New(cfg.Serve, service.Options{
+		Encoders: encoders, Aliases: indexAliases{aliases}, Version: version, Logger: logger, Registerer: reg, Gatherer: reg,
+	})
+	if err != nil {
+		return fmt.Errorf("serve.%w", err)
+	}
+	// Where listening fails there is nothing to drain, but the queues end.
+	defer func() { err = errors.Join(err, s.Close(context.WithoutCancel(ctx))) }()
+	return listen(ctx, cfg.Serve, s, logger)
+}
+
+// loadServed loads every model. The metrics of each bear its model_version,
+// since they have the same names.
+func loadServed(cfg configs.Config, logger *slog.Logger, reg *prometheus.Registry) ([]embedder.SequenceEncoder, error) {
+	info := promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
+		Name: "chunktide_build_info", Help: "Always 1; the labels say what runs.",
+	}, []string{"version", "model_version"})
+	var out []embedder.SequenceEncoder
+	for i, c := range append([]embedder.Config{cfg.Embedder}, cfg.Serve.Models...) {
+		where := "embedder"
+		if i > 0 {
+			where = fmt.Sprintf("serve.models: entry %d", i)
+		}
+		own := prometheus.NewRegistry()
+		e, err := embedder.New(c, logger, own)
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", where, err)
+		}
+		tokens, ok := e.(embedder.SequenceEncoder)
+		if !ok {
+			return out, errors.Join(fmt.Errorf("%s: encoder %s is a service already: name the model itself", where, c.Encoder), e.Close())
+		}
+		out = append(out, tokens)
+		v := e.Recipe().ModelVersion()
+		info.WithLabelValues(version, v).Set(1)
+		if err := prometheus.WrapRegistererWith(prometheus.Labels{"model_version": v}, reg).Register(own); err != nil {
+			return out, fmt.Errorf("%s: %s is loaded twice: list each model once: %w", where, v, err)
+		}
+	}
+	return out, nil
+}
+
+// listen serves s until ctx ends, and then what is under way.
+func listen(ctx context.Context, cfg service.Config, s *service.Service, logger *slog.Logger) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Address)
+	if err != nil {
+		return fmt.Errorf("serve.address %s: %w", cfg.Address, err)
+	}
+	scheme := "http"
+	if cfg.TLS.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+		if err != nil {
+			return errors.Join(fmt.Errorf("serve.tls.cert_file: %w", err), listener.Close())
+		}
+		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
+		scheme = "https"
+	}
+	server := &http.Server{
+		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: cfg.RequestTimeout,
+		WriteTimeout: 2 * cfg.RequestTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	logger.Info("serving embeddings", "url", scheme+"://"+listener.Addr().String(), "aliases", cfg.Aliases)
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve.address %s: %w", cfg.Address, err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
+	defer cancel()
+	if err := errors.Join(server.Shutdown(drain), s.Close(drain)); err != nil {
+		return fmt.Errorf("stopped with requests under way (serve.drain_timeout %s): %w", cfg.DrainTimeout, err)
+	}
+	logger.Info("service stopped: every request was answered")
+	return nil
+}

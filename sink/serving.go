@@ -1,0 +1,62 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/qdrant/go-client/qdrant"
+)
+
+// Aliases tells which model an alias serves, for whoever encodes queries.
+type Aliases struct{ *client }
+
+// ErrNoAlias means that Qdrant has no alias of that name.
+var ErrNoAlias = errors.New("there is no such alias")
+
+// OpenAliases connects; nothing is asked before [Aliases.Serving].
+func OpenAliases(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Aliases, error) {
+	c, err := dial(cfg, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	return &Aliases{c}, nil
+}
+
+// Serving returns the collection behind alias and the model that is pinned in
+// it: those of one moment within the call, since a collection's pin never
+// changes. It tries until ctx ends if Qdrant does not answer.
+func (a *Aliases) Serving(ctx context.Context, alias string) (collection string, model Model, err error) {
+	if collection, err = a.target(ctx, alias); err != nil {
+		return "", Model{}, err
+	}
+	if collection == "" {
+		return "", Model{}, fmt.Errorf("alias %s: %w", alias, ErrNoAlias)
+	}
+	info, err := a.info(ctx, collection)
+	if err != nil {
+		return "", Model{}, err
+	}
+	model, layout, ok := unpin(info.GetConfig().GetMetadata())
+	if !ok || layout != schema {
+		return "", Model{}, fmt.Errorf("collection %s was not made by this version of Chunktide: its metadata names no model that is known; check the alias", collection)
+	}
+	return collection, model, nil
+}
+
+// target returns the collection that an alias points to, or "".
+func (c *client) target(ctx context.Context, alias string) (collection string, err error) {
+	err = c.do(ctx, opEnsure, func(ctx context.Context) error {
+		answer, err := c.collect.ListAliases(ctx, &qdrant.ListAliasesRequest{})
+		collection = ""
+		for _, a := range answer.GetAliases() {
+			if a.GetAliasName() == alias {
+				collection = a.GetCollectionName()
+			}
+		}
+		return err
+	})
+	return collection, err
+}
