@@ -30,7 +30,9 @@ func TestServingFollowsTheAlias(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer other.Close()
-		defer func() { _, _ = s.collect.Delete(t.Context(), &qdrant.DeleteCollection{CollectionName: next.Collection}) }()
+		defer func() {
+			_, _ = s.collect.Delete(t.Context(), &qdrant.DeleteCollection{CollectionName: next.Collection})
+		}()
 		_, err = s.collect.UpdateAliases(t.Context(), &qdrant.ChangeAliases{Actions: []*qdrant.AliasOperations{
 			qdrant.NewAliasDelete(s.cfg.Index), qdrant.NewAliasCreate(s.cfg.Index, next.Collection),
 		}})

@@ -76,7 +76,7 @@ func stale(t *testing.T, ttl, bound time.Duration) (wrong, answers int64) {
 		ctx, stop := context.WithCancel(t.Context())
 		var callers sync.WaitGroup
 		var bad, all atomic.Int64
-		for i := range 16 {
+		for i := range 8 {
 			callers.Go(func() {
 				for ctx.Err() == nil {
 					came := time.Now()
@@ -94,7 +94,7 @@ func stale(t *testing.T, ttl, bound time.Duration) (wrong, answers int64) {
 				}
 			})
 		}
-		for i := range 30 {
+		for i := range 10 {
 			time.Sleep(777 * time.Millisecond)
 			old, now := recipes[i%2], recipes[(i+1)%2]
 			mu.Lock()
@@ -113,8 +113,8 @@ func stale(t *testing.T, ttl, bound time.Duration) (wrong, answers int64) {
 // A promotion under load: no answer is by a recipe that the alias had left
 // longer ago than the bound says. The control remembers longer, and is seen.
 func TestAPromotedAliasIsFollowedUnderLoad(t *testing.T) {
-	for _, ttl := range []time.Duration{0, 100 * time.Millisecond, 300 * time.Millisecond} {
-		if wrong, answers := stale(t, ttl, ttl); wrong != 0 || answers < 1000 {
+	for _, ttl := range []time.Duration{0, 300 * time.Millisecond} {
+		if wrong, answers := stale(t, ttl, ttl); wrong != 0 || answers < 300 {
 			t.Errorf("alias_ttl %s: %d of %d answers were by a recipe that the alias had left", ttl, wrong, answers)
 		}
 	}
