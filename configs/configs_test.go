@@ -136,12 +136,12 @@ func TestValidateChecksWhatIsAskedFor(t *testing.T) {
 
 // A model of serve.models has the defaults of the embedder section.
 func TestServedModelsHaveDefaults(t *testing.T) {
-	cfg, err := Load(write(t, "serve:\n  models:\n    - {model_dir: /models/new, prefix: 'passage: '}\n"), nil, nil)
+	cfg, err := Load(write(t, "serve:\n  models:\n    - {model_dir: /models/new, prefix: 'passage: ', gpu: {bucket: 16}}\n"), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Default().Embedder
-	want.ModelDir, want.Prefix = "/models/new", "passage: "
+	want.ModelDir, want.Prefix, want.GPU.Bucket = "/models/new", "passage: ", 16
 	if len(cfg.Serve.Models) != 1 || !reflect.DeepEqual(cfg.Serve.Models[0], want) {
 		t.Errorf("%+v, want %+v", cfg.Serve.Models, want)
 	}

@@ -170,10 +170,21 @@ func modelDefaults(_, to reflect.Type, data any) (any, error) {
 	if err := mapstructure.Decode(embedder.DefaultConfig(), &whole); err != nil {
 		return nil, err
 	}
-	for key, value := range given {
-		whole[strings.ToLower(key)] = value
-	}
+	overlay(whole, given)
 	return whole, nil
+}
+
+// overlay replaces the values of base by those of given, section by section.
+func overlay(base, given map[string]any) {
+	for key, value := range given {
+		key = strings.ToLower(key)
+		section, isSection := base[key].(map[string]any)
+		if part, ok := value.(map[string]any); ok && isSection {
+			overlay(section, part)
+			continue
+		}
+		base[key] = value
+	}
 }
 
 // leavesOf maps the key of every setting to whether it is a secret.
