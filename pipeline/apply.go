@@ -20,13 +20,22 @@ func (p *Pipeline) settle(ctx context.Context, w *work) error {
 			if err := p.reject(w, refused); err != nil {
 				return err
 			}
-		} else if w.stored = append(w.stored, w.points...); !w.nextRound() {
+		} else if w.keep(); !w.nextRound() {
 			return nil
 		}
 		if err := p.prepare(ctx, w); err != nil {
 			return err
 		}
 	}
+}
+
+// keep notes that the points of this round are durable.
+func (w *work) keep() {
+	if w.stored == nil {
+		w.stored = w.points // the next round makes a slice of its own
+		return
+	}
+	w.stored = append(w.stored, w.points...)
 }
 
 // nextRound leaves only the deferred events to be done; false without any.

@@ -16,16 +16,17 @@ type flights struct {
 	now map[chunk.Hash]*flight
 }
 
-// flight is one text on its way to a vector. The embedding may be read when
-// done is closed; it has no vector if none was found, or if none was needed.
+// flight is one search for the vectors of some texts. What it found may be
+// read when done is closed; a text that is not there got no vector, or needed
+// none.
 type flight struct {
-	done      chan struct{}
-	embedding chunk.Embedding
+	done  chan struct{}
+	found map[chunk.Hash]chunk.Embedding
 }
 
-// claim makes the caller the one who finds the vector of a text, which it must
-// land, unless somebody else is at it: then it returns that flight.
-func (f *flights) claim(h chunk.Hash) (other *flight) {
+// claim adds a text to a flight, unless another has it: then it returns that
+// one.
+func (f *flights) claim(h chunk.Hash, mine *flight) (other *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if other, taken := f.now[h]; taken {
@@ -34,17 +35,24 @@ func (f *flights) claim(h chunk.Hash) (other *flight) {
 	if f.now == nil {
 		f.now = map[chunk.Hash]*flight{}
 	}
-	f.now[h] = &flight{done: make(chan struct{})}
+	f.now[h] = mine
 	return nil
 }
 
-// land ends what the caller claimed, and wakes those who wait for it.
-func (f *flights) land(h chunk.Hash, e chunk.Embedding) {
+// land ends a flight, with what it found for those of the texts that it has,
+// and wakes those who wait for it.
+func (f *flights) land(mine *flight, texts []text, claimed []int) {
+	mine.found = make(map[chunk.Hash]chunk.Embedding, len(claimed))
+	for _, i := range claimed {
+		if t := &texts[i]; t.embedding.Vector != nil {
+			mine.found[t.hash] = t.embedding
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	mine := f.now[h]
-	delete(f.now, h)
-	mine.embedding = e
+	for _, i := range claimed {
+		delete(f.now, texts[i].hash)
+	}
 	close(mine.done)
 }
 
@@ -60,20 +68,19 @@ func (p *Pipeline) vectors(ctx context.Context, w *work, texts []text) error {
 		}
 	}
 	for len(open) > 0 {
-		var mine []int
+		f := &flight{done: make(chan struct{})}
+		claimed := make([]int, 0, len(open))
 		others := map[int]*flight{}
 		for _, i := range open {
-			if f := p.flights.claim(texts[i].hash); f != nil {
-				others[i] = f
+			if other := p.flights.claim(texts[i].hash, f); other != nil {
+				others[i] = other
 			} else {
-				mine = append(mine, i)
+				claimed = append(claimed, i)
 			}
 		}
 		// Nobody waits while he holds a claim, so nobody waits for ever.
-		err := p.find(ctx, w, texts, mine)
-		for _, i := range mine {
-			p.flights.land(texts[i].hash, texts[i].embedding)
-		}
+		err := p.find(ctx, w, texts, claimed)
+		p.flights.land(f, texts, claimed)
 		if err != nil {
 			return err
 		}
@@ -93,10 +100,10 @@ func (w *work) join(ctx context.Context, texts []text, others map[int]*flight) (
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if f.embedding.Vector == nil {
-			left = append(left, i)
+		if e, ok := f.found[texts[i].hash]; ok {
+			w.learn(&texts[i], e, len(texts[i].states))
 		} else {
-			w.learn(&texts[i], f.embedding, len(texts[i].states))
+			left = append(left, i)
 		}
 	}
 	slices.Sort(left)

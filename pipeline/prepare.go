@@ -39,7 +39,7 @@ type work struct {
 
 func newWork(b chunk.Batch) *work {
 	n := len(b.Events)
-	return &work{batch: b, outcomes: make([]outcome, n), done: make([]bool, n), known: map[chunk.Hash]chunk.Embedding{}}
+	return &work{batch: b, outcomes: make([]outcome, n), done: make([]bool, n), known: make(map[chunk.Hash]chunk.Embedding, n)}
 }
 
 func (w *work) add(point chunk.Point, event int) {
@@ -118,8 +118,8 @@ func rejection(event int, stage string, err error) chunk.Rejection {
 
 // gather lists the distinct texts that the batch needs vectors of.
 func gather(events []chunk.Event, c collapsed) []text {
-	var texts []text
-	index := map[chunk.Hash]int{}
+	texts := make([]text, 0, len(c.states))
+	index := make(map[chunk.Hash]int, len(c.states))
 	for _, s := range c.states {
 		if s.deleted || s.text < 0 || events[s.event].Op != chunk.Upsert {
 			continue
@@ -306,6 +306,8 @@ func (p *Pipeline) encode(ctx context.Context, w *work, texts []text, missing []
 // assemble makes the points, in the order of the batch's states.
 func (w *work) assemble(c collapsed, texts []text) {
 	events := w.batch.Events
+	n := len(c.states) + len(c.deletes)
+	w.points, w.from = make([]chunk.Point, 0, n), make([]int, 0, n)
 	vectors := make(map[int]*text, len(c.states))
 	for i := range texts {
 		for _, s := range texts[i].states {
