@@ -103,6 +103,11 @@ type Config struct {
 	// by some 1e-7, which is not part of the recipe.
 	Optimization string `mapstructure:"optimization"`
 
+	// GraphCache is a folder that keeps the graph as it was optimized, for
+	// provider cpu. Empty: none. BenchmarkStart tells whether it is worth it:
+	// for models of MiniLM's size it is not.
+	GraphCache string `mapstructure:"graph_cache"`
+
 	GPU GPU `mapstructure:"gpu"`
 }
 
@@ -214,6 +219,9 @@ func (c Config) Validate() error {
 	}
 	if c.Threads > 0 && c.Sessions > c.Threads {
 		bad("sessions: %d are more than the %d threads that use them", c.Sessions, c.Threads)
+	}
+	if c.GraphCache != "" && c.gpu() {
+		bad("graph_cache: only the provider cpu has a graph to keep; tensorrt keeps its engines by itself")
 	}
 	if c.GPU.FP16 && c.Provider != ProviderTensorRT {
 		bad("gpu.fp16: only the provider tensorrt can compute a model of another precision in 16 bits; for %s take a float16 model", c.Provider)

@@ -20,6 +20,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		"overflow":         func(c *Config) { c.Overflow = "wrap" },
 		"devices":          func(c *Config) { c.Devices = []int{1, 1} },
 		"sessions":         func(c *Config) { c.Threads, c.Sessions = 2, 3 },
+		"graph_cache":      func(c *Config) { c.GraphCache, c.Provider = "/tmp", ProviderCUDA },
 		"gpu.bucket":       func(c *Config) { c.GPU.Bucket = 0 },
 		"gpu.arena":        func(c *Config) { c.GPU.Arena = "big" },
 		"gpu.fp16":         func(c *Config) { c.GPU.FP16 = true },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -142,6 +143,47 @@ func TestCancelStopsARun(t *testing.T) {
 		t.Error("the encoder is not what it was before the cancelled run")
 	}
 	allDestroyed(t, e)
+}
+
+// BenchmarkSessions compares ways to share the cores, in turns: each round of
+// each setting encodes the same texts, and its figure is the median share of
+// the default's speed in the same round.
+func BenchmarkSessions(b *testing.B) {
+	cores := runtime.GOMAXPROCS(0)
+	settings := []struct {
+		name   string
+		change func(*Config)
+	}{
+		{"default", nil},
+		{"a-session-each", func(c *Config) { c.Sessions = cores }},
+		{"one-run-on-all-cores", func(c *Config) { c.Threads, c.IntraThreads = 1, cores }},
+		{"all-runs-on-all-cores", func(c *Config) { c.Threads, c.IntraThreads = cores, cores }},
+		{"arena", func(c *Config) { c.Arena = true }},
+		{"unoptimized", func(c *Config) { c.Optimization = OptimizationNone }},
+		{"one-thread-more", func(c *Config) { c.Threads = cores + 1 }},
+	}
+	texts := mixed(100)
+	encoders := make([]*ONNX, len(settings))
+	shares := make([][]float64, len(settings))
+	for i, s := range settings {
+		encoders[i] = open(b, s.change)
+		encode(b, encoders[i], texts[:10]...)
+	}
+	for b.Loop() {
+		times := make([]float64, len(settings))
+		for i, e := range encoders {
+			start := time.Now()
+			encode(b, e, texts...)
+			times[i] = time.Since(start).Seconds()
+		}
+		for i, t := range times {
+			shares[i] = append(shares[i], times[0]/t)
+		}
+	}
+	for i, s := range settings {
+		slices.Sort(shares[i])
+		b.ReportMetric(shares[i][len(shares[i])/2], s.name)
+	}
 }
 
 func BenchmarkMixedLengths(b *testing.B) {

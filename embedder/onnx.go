@@ -77,7 +77,7 @@ func NewONNX(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*ONNX,
 		return nil, fmt.Errorf("model_dir: %w", err)
 	}
 	e := &ONNX{cfg: cfg.resolved(), words: words, metrics: newMetrics(reg)}
-	if err := e.load(dir, library, files); err != nil {
+	if err := e.load(dir, library, files, logger); err != nil {
 		return nil, err
 	}
 	e.prepare(logger)
@@ -142,7 +142,7 @@ func (e *ONNX) prepare(logger *slog.Logger) {
 }
 
 // load settles the recipe and opens the session.
-func (e *ONNX) load(dir, library string, files folder) error {
+func (e *ONNX) load(dir, library string, files folder, logger *slog.Logger) error {
 	special := e.words.Count("")
 	if files.vocab > 0 && e.words.VocabSize() > files.vocab {
 		return fmt.Errorf("model_dir: tokenizer.json has %d tokens, the model %d: they belong to different models", e.words.VocabSize(), files.vocab)
@@ -170,7 +170,7 @@ func (e *ONNX) load(dir, library string, files folder) error {
 	if e.shapes, err = e.cfg.shapes(maxTokens, files.positions); err != nil {
 		return err
 	}
-	if err := e.openSessions(files, library, model); err != nil {
+	if err := e.openSessions(files, library, model, data, logger); err != nil {
 		return errors.Join(err, e.Close())
 	}
 	e.recipe = Recipe{
@@ -185,7 +185,7 @@ func (e *ONNX) load(dir, library string, files folder) error {
 }
 
 // openSessions loads the model on every device.
-func (e *ONNX) openSessions(files folder, library string, model Digest) (err error) {
+func (e *ONNX) openSessions(files folder, library string, model Digest, data []DataFile, logger *slog.Logger) (err error) {
 	if err := onnxRuntime.load(library); err != nil {
 		return err
 	}
@@ -197,6 +197,9 @@ func (e *ONNX) openSessions(files folder, library string, model Digest) (err err
 		if src.profile.engines, err = engineCache(e.cfg.GPU.EngineCache, model); err != nil {
 			return err
 		}
+	}
+	if src.graph, err = newGraphCache(e.cfg, model, data, logger); err != nil {
+		return err
 	}
 	for _, device := range e.cfg.Devices {
 		for range e.cfg.Sessions {

@@ -126,6 +126,7 @@ type source struct {
 	sig     signature
 	padID   int64
 	profile profile
+	graph   *graphCache // nil: none
 }
 
 // open loads the model once, on the given device.
@@ -136,7 +137,12 @@ func (src source) open(device int) (*session, error) {
 	}
 	defer func() { _ = options.Destroy() }()
 	s := &session{sig: src.sig, padID: src.padID, buffers: sync.Pool{New: func() any { return new(buffer) }}}
-	if s.ort, err = ort.NewDynamicAdvancedSession(src.path, src.sig.inputs, []string{src.sig.output}, options); err != nil {
+	if src.graph != nil {
+		s.ort, err = src.graph.open(src, options)
+	} else {
+		s.ort, err = ort.NewDynamicAdvancedSession(src.path, src.sig.inputs, []string{src.sig.output}, options)
+	}
+	if err != nil {
 		return nil, src.explain(err)
 	}
 	return s, nil
