@@ -20,7 +20,7 @@ demo: build setup ## the whole pipeline on this machine, on real text with a rea
 	$(BIN) demo $(ARGS)
 
 .PHONY: test
-test: setup setup-real ## every test, with a real Kafka broker and a real Redis
+test: setup precisions setup-real ## every test, with a real Kafka broker and a real Redis
 	tools/test.sh
 
 .PHONY: build
@@ -44,6 +44,20 @@ tokenizers: ## build Hugging Face's tokenizers (Rust) for TAGS=hftokenizers (doe
 .PHONY: setup
 setup: ## fetch the model and ONNX Runtime (does nothing when done)
 	@sh tools/setup/model.sh
+
+.PHONY: model
+PRECISION ?= fp32
+model: ## build the model in another precision beside the first: PRECISION=fp16 or int8
+	@sh tools/setup/model.sh --precision $(PRECISION)
+
+.PHONY: precisions
+precisions: setup
+	@sh tools/setup/model.sh --precision fp16
+	@sh tools/setup/model.sh --precision int8
+
+.PHONY: bench-precision
+bench-precision: build precisions ## cosine, retrieval and speed of fp16 and int8 against fp32
+	$(BIN) model compare .cache/models/all-MiniLM-L6-v2 .cache/models/all-MiniLM-L6-v2-fp16 .cache/models/all-MiniLM-L6-v2-int8 $(ARGS)
 
 .PHONY: setup-real
 setup-real: ## fetch the Kafka broker that the tests run, and find redis-server

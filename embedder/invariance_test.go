@@ -13,15 +13,18 @@ import (
 )
 
 // A cache by content needs every text to have one vector, whatever went
-// through the model beside it.
+// through the model beside it, at every precision.
 func TestVectorsDoNotDependOnTheBatch(t *testing.T) {
 	for name, model := range map[string]struct {
 		open    func(testing.TB, func(*Config)) *ONNX
 		texts   int
 		longest int
 	}{
-		"tiny":   {openTiny, 200, 12},
-		"MiniLM": {open, 24, 200},
+		"tiny":        {openTiny, 200, 12},
+		"tiny int8":   {openTinyInt8, 200, 12},
+		"MiniLM":      {open, 24, 200},
+		"MiniLM fp16": {openFP16, 12, 200},
+		"MiniLM int8": {openInt8, 24, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(7, 8))

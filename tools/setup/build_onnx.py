@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Build model.onnx from a BERT's safetensors weights, with the standard library alone.
 
-    build_onnx.py MODEL_DIR [--fused]   reads config.json and model.safetensors there, writes model.onnx
+    build_onnx.py MODEL_DIR [--fused] [--precision fp32|fp16|int8]
+        reads config.json and model.safetensors there, writes model.onnx
 
 Inputs input_ids, attention_mask, token_type_ids: int64 [batch, sequence].
 Output last_hidden_state: float32 [batch, sequence, hidden]. Pooling is left to the caller.
 --fused uses onnxruntime's com.microsoft operators instead of plain ai.onnx ones.
+--precision fp16 keeps and computes everything in 16-bit floats, up to the output. int8 (which implies --fused) multiplies by
+the weights in 8-bit integers, except where that costs quality: embeddings, attention and the values' weights stay floats.
 The bytes depend on the weights and the options only, so that a digest of the file is the same everywhere.
 """
 import argparse
@@ -16,7 +19,11 @@ import os
 import struct
 import sys
 
-FLOAT, INT32, INT64 = 1, 6, 7  # onnx.proto3, TensorProto.DataType
+sys.dont_write_bytecode = True
+import int8  # noqa: E402
+
+PRECISIONS = ("fp32", "fp16", "int8")
+FLOAT, INT32, INT64, FLOAT16 = 1, 6, 7, 10  # onnx.proto3, TensorProto.DataType
 
 
 # --- Protocol Buffers' wire format, as far as ONNX needs it: a field is (number, value).
@@ -56,8 +63,8 @@ def port(name, kind, dims):
 
 
 class Graph:
-    def __init__(self):
-        self.nodes, self.tensors, self.count = [], [], 0
+    def __init__(self, real=FLOAT):
+        self.nodes, self.tensors, self.count, self.real = [], [], 0, real
 
     def op(self, kind, *inputs, out=None, domain="", **attributes):
         self.count += 1
@@ -66,6 +73,13 @@ class Graph:
                                   *((5, attribute(k, v)) for k, v in sorted(attributes.items())), (7, domain)))
         return out
 
+    def split(self, x, sizes, *outs):
+        """The parts of x along its last axis."""
+        self.count += 1
+        self.nodes.append(message((1, x), (1, sizes), *((2, out) for out in outs), (3, "n%d" % self.count), (4, "Split"),
+                                  (5, attribute("axis", -1))))
+        return outs
+
     def fused(self, kind, *inputs, **attributes):
         return self.op(kind, *inputs, domain="com.microsoft", **attributes)
 
@@ -73,8 +87,15 @@ class Graph:
         self.tensors.append(message(*((1, d) for d in dims), (2, kind), (8, name), (9, raw)))
         return name
 
+    def reals(self, name, dims, raw):
+        """A tensor of float32 bytes, in the precision of this graph."""
+        if self.real == FLOAT16:
+            values = array.array("f", raw)
+            raw = struct.pack("<%de" % len(values), *values)
+        return self.tensor(name, dims, self.real, raw)
+
     def floats(self, name, *values):
-        return self.tensor(name, [], FLOAT, struct.pack("<f", *values))
+        return self.reals(name, [], struct.pack("<f", *values))
 
     def ints(self, name, *values):
         return self.tensor(name, [len(values)], INT64, struct.pack("<%dq" % len(values), *values))
@@ -118,29 +139,65 @@ def safetensors(path):
     return Weights(tensors)
 
 
-def bert(config, weights, fused):
-    g, hidden, heads = Graph(), config["hidden_size"], config["num_attention_heads"]
+def bert(config, weights, fused, precision="fp32"):
+    """The bytes of model.onnx. int8 needs the fused operators."""
+    g, hidden, heads = Graph(FLOAT16 if precision == "fp16" else FLOAT), config["hidden_size"], config["num_attention_heads"]
+    integer = int8.Products(g) if precision == "int8" else None
     if config.get("hidden_act", "gelu") != "gelu" or config.get("position_embedding_type", "absolute") != "absolute":
         raise SystemExit("build_onnx.py: only BERT with gelu and absolute positions is known, see config.json")
     eps = float(config["layer_norm_eps"])
 
     def load(name):
-        return g.tensor(name, weights.shape(name), FLOAT, weights.raw(name))
+        return g.reals(name, weights.shape(name), weights.raw(name))
 
     def matmul(x, *names):  # several weights side by side are one product
         parts = [weights.transposed(n + ".weight") for n in names]
         rows = b"".join(part[i] for i in range(parts[0][2]) for part, _, _ in parts)
         dims = [parts[0][2], sum(out for _, out, _ in parts)]
-        w = g.tensor(names[0] + ".weight_t", dims, FLOAT, rows)
+        w = g.reals(names[0] + ".weight_t", dims, rows)
         return g.op("MatMul", x, w) if x else w
 
     def linear(x, name):
         return g.op("Add", matmul(x, name), load(name + ".bias"))
 
+    corrected = set()  # biases that are in the graph already, with an integer product's offset in them
+
+    def outward(x, name):
+        """The way back from the wide layer: its input is GELU's output."""
+        if not integer:
+            return matmul(x, name)
+        tokens = integer.positive(g.op("Add", x, integer.constant(int8.GELU_SHIFT)))
+        y, sums = integer.multiply(tokens, weights, name)
+        bias = [b - int8.GELU_SHIFT * s for b, s in zip(array.array("f", weights.raw(name + ".bias")), sums)]
+        corrected.add(g.reals(name + ".bias", [len(bias)], struct.pack("<%df" % len(bias), *bias)))
+        return y
+
+    def product(x, name, after=None):
+        """x times a layer's weights; after names the normalisation that x comes from."""
+        if not integer:
+            return matmul(x, name)
+        factors = int8.balance(weights, name, after) if after else None
+        if factors:
+            inverse = struct.pack("<%df" % len(factors), *(1 / f for f in factors))
+            x = g.op("Mul", x, g.reals(name + ".balance", [len(factors)], inverse))
+        return integer.multiply(integer.symmetric(x), weights, name, factors=factors)[0]
+
+    def attend(x, qkv):
+        bias = g.reals(at + "qkv.bias", [3 * hidden], b"".join(weights.raw(n + ".bias") for n in qkv))
+        if not integer:
+            return g.fused("Attention", x, matmul(None, *qkv), bias, mask, num_heads=heads)
+        # The values stay floats: of all products these can bear integers least, and they are a twelfth of the work.
+        both, _ = integer.multiply(integer.symmetric(x), weights, *qkv[:2])
+        if not layer:
+            g.ints("halves", hidden, hidden)
+        q, k = g.split(both, "halves", at + "query", at + "key")
+        return g.fused("MultiHeadAttention", q, k, matmul(x, qkv[2]), bias, mask, num_heads=heads)
+
     def norm(x, name, skip, bias=None, out=None):
         gamma, beta = load(name + ".weight"), load(name + ".bias")
         if fused:
-            return g.fused("SkipLayerNormalization", x, skip, gamma, beta, load(bias), epsilon=eps, out=out)
+            bias = bias if bias in corrected else load(bias)
+            return g.fused("SkipLayerNormalization", x, skip, gamma, beta, bias, epsilon=eps, out=out)
         if bias:
             x = g.op("Add", x, load(bias))
         return g.op("LayerNormalization", g.op("Add", x, skip), gamma, beta, axis=-1, epsilon=eps, out=out)
@@ -158,7 +215,7 @@ def bert(config, weights, fused):
         positions = g.op("Slice", tables[1], g.ints("zero", 0), length, "zero")
         words = g.op("Add", g.op("Gather", tables[0], "input_ids"), g.op("Gather", tables[2], "token_type_ids"))
         x = norm(words, "embeddings.LayerNorm", positions)
-        seen = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=FLOAT), g.ints("axes", 1, 2))
+        seen = g.op("Unsqueeze", g.op("Cast", "attention_mask", to=g.real), g.ints("axes", 1, 2))
         mask = g.op("Mul", g.op("Sub", g.floats("unit", 1.0), seen), g.floats("far", -10000.0))
         split, merge = g.ints("split", 0, 0, heads, hidden // heads), g.ints("merge", 0, 0, hidden)
         scale, root2, half = g.floats("scale", math.sqrt(hidden // heads)), g.floats("root2", math.sqrt(2)), g.floats("half", 0.5)
@@ -167,34 +224,35 @@ def bert(config, weights, fused):
         at, last = "encoder.layer.%d." % layer, layer == config["num_hidden_layers"] - 1
         qkv = [at + "attention.self." + n for n in ("query", "key", "value")]
         if fused:
-            bias = g.tensor(at + "qkv.bias", [3 * hidden], FLOAT, b"".join(weights.raw(n + ".bias") for n in qkv))
-            y = g.fused("Attention", x, matmul(None, *qkv), bias, mask, num_heads=heads)
+            y = attend(x, qkv)
         else:
             q, k, v = (g.op("Reshape", linear(x, n), split) for n in qkv)
             q, k, v = (g.op("Transpose", t, perm=p) for t, p in ((q, [0, 2, 1, 3]), (k, [0, 2, 3, 1]), (v, [0, 2, 1, 3])))
             scores = g.op("Add", g.op("Div", g.op("MatMul", q, k), scale), mask)
             y = g.op("MatMul", g.op("Softmax", scores, axis=-1), v)
             y = g.op("Reshape", g.op("Transpose", y, perm=[0, 2, 1, 3]), merge)
-        x = norm(matmul(y, at + "attention.output.dense"), at + "attention.output.LayerNorm", x, at + "attention.output.dense.bias")
+        x = norm(product(y, at + "attention.output.dense"), at + "attention.output.LayerNorm", x, at + "attention.output.dense.bias")
         if fused:
-            y = g.fused("BiasGelu", matmul(x, at + "intermediate.dense"), load(at + "intermediate.dense.bias"))
+            y = g.fused("BiasGelu", product(x, at + "intermediate.dense", at + "attention.output.LayerNorm"), load(at + "intermediate.dense.bias"))
         else:
             y = linear(x, at + "intermediate.dense")
             y = g.op("Mul", g.op("Mul", y, g.op("Add", g.op("Erf", g.op("Div", y, root2)), "unit")), half)
-        x = norm(matmul(y, at + "output.dense"), at + "output.LayerNorm", x, at + "output.dense.bias",
-                 out="last_hidden_state" if last else None)
+        x = norm(outward(y, at + "output.dense"), at + "output.LayerNorm", x, at + "output.dense.bias",
+                 out="last_hidden_state" if last and g.real == FLOAT else None)
+    if g.real != FLOAT:
+        g.op("Cast", x, to=FLOAT, out="last_hidden_state")
     dims, domains = ["batch", "sequence"], [("", 17)] + [("com.microsoft", 1)] * fused
     return g.model([port(n, INT64, dims) for n in ("input_ids", "attention_mask", "token_type_ids")],
                    [port("last_hidden_state", FLOAT, dims + [hidden])], domains)
 
 
-def build(folder, fused=False):
+def build(folder, fused=False, precision="fp32"):
     """The bytes of model.onnx for the BERT in folder."""
     if sys.byteorder != "little":
         raise SystemExit("build_onnx.py: safetensors are little-endian, and so must this machine be")
     with open(os.path.join(folder, "config.json")) as f:
         config = json.load(f)
-    return bert(config, safetensors(os.path.join(folder, "model.safetensors")), fused)
+    return bert(config, safetensors(os.path.join(folder, "model.safetensors")), fused, precision)
 
 
 def save(data, folder):
@@ -208,8 +266,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="MODEL_DIR")
     parser.add_argument("--fused", action="store_true", help="use onnxruntime's own operators")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of weights and computation")
     options = parser.parse_args()
-    save(build(options.folder, options.fused), options.folder)
+    save(build(options.folder, options.fused or options.precision == "int8", options.precision), options.folder)
 
 
 if __name__ == "__main__":

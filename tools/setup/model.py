@@ -7,7 +7,10 @@
 What is fetched is pinned by requirements.txt, what is built by the digests below, so every machine gets the same
 bytes and therefore the same model_version. Needs Python 3.8 or newer with pip, or with venv to get pip.
 --plain builds the graph of plain ai.onnx operators (for TensorRT and others) as all-MiniLM-L6-v2-plain.
+--precision fp16 or int8 builds the model in that precision beside the other, as all-MiniLM-L6-v2-fp16 or -int8; what that
+costs and gains stands in docs/PERFORMANCE.md.
 """
+import argparse
 import fcntl
 import hashlib
 import os
@@ -26,8 +29,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.path.join(HERE, "..", "..", ".cache")
 NAME = "all-MiniLM-L6-v2"
 RUNTIME = os.path.join("onnxruntime", "1.24.1")
-FUSED_SHA256 = "c3fda977f9176481df3b3fe9d1da35ad2049c366ea93d082cfaba51253f2c9f2"
-PLAIN_SHA256 = "6d5b984d9cd289b0755cf13d55cbdd8abadf3d3e193e683918fb205cd12acd13"
+SHA256 = {
+    "": "c3fda977f9176481df3b3fe9d1da35ad2049c366ea93d082cfaba51253f2c9f2",
+    "-plain": "6d5b984d9cd289b0755cf13d55cbdd8abadf3d3e193e683918fb205cd12acd13",
+    "-fp16": "319bb99b7928428309ede20abf9058cffb0246f830a6a308191474c9a88eba2b",
+    "-plain-fp16": "32ff0f443bb6866eeda4255dd32caab8112ea2e85f22e91c8fcf944a44cd3d84",
+    "-int8": "1d90b0b905d57689b7ceb7ca91d1f6c7a7797b6437b357f84a645b7964ae40e3",
+}
 
 
 def say(text):
@@ -78,7 +86,12 @@ def install(folder, place):
     os.rename(folder, place)
 
 
-def setup(plain, stamp, model, runtime):
+def variant(options):
+    """What the model's folder has behind its name."""
+    return "-plain" * options.plain + ("" if options.precision == "fp32" else "-" + options.precision)
+
+
+def setup(options, stamp, model, runtime):
     start = time.monotonic()
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="setup-") as work:
         say("fetching %s and ONNX Runtime (100 MB)" % NAME)
@@ -95,9 +108,9 @@ def setup(plain, stamp, model, runtime):
         if not os.path.exists(runtime):
             say("no library is pinned for %s: set embedder.onnxruntime_library to ONNX Runtime 1.24 or newer" % sys.platform)
         say("building model.onnx")
-        data = build_onnx.build(parts, fused=not plain)
+        data = build_onnx.build(parts, not options.plain, options.precision)
         digest = hashlib.sha256(data).hexdigest()
-        want = PLAIN_SHA256 if plain else FUSED_SHA256
+        want = SHA256[variant(options)]
         if digest != want:
             fail("model.onnx came out as %s, not %s: if build_onnx.py was changed on purpose, pin the new digest in model.py "
                  "(it is a new model_version)" % (digest, want))
@@ -111,14 +124,17 @@ def setup(plain, stamp, model, runtime):
 
 
 def main():
-    if set(sys.argv[1:]) - {"--plain"}:
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plain", action="store_true", help="only plain ai.onnx operators")
+    parser.add_argument("--precision", choices=build_onnx.PRECISIONS, default="fp32", help="of weights and computation")
+    options = parser.parse_args()
+    if options.plain and options.precision == "int8":
+        parser.error("int8 needs ONNX Runtime's own operators: leave --plain out")
     if sys.version_info < (3, 8):
         fail("python3 is %s; 3.8 or newer is needed" % platform.python_version())
-    plain = "--plain" in sys.argv[1:]
-    model, runtime = os.path.join(CACHE, "models", NAME + "-plain" * plain), os.path.join(CACHE, RUNTIME)
+    model, runtime = os.path.join(CACHE, "models", NAME + variant(options)), os.path.join(CACHE, RUNTIME)
     stamp = hashlib.sha256()
-    for name in ("model.py", "build_onnx.py", "requirements.txt"):
+    for name in ("model.py", "build_onnx.py", "int8.py", "requirements.txt"):
         with open(os.path.join(HERE, name), "rb") as f:
             stamp.update(f.read())
     stamp = stamp.hexdigest() + "\n"
@@ -137,7 +153,7 @@ def main():
     with open(os.path.join(CACHE, "setup.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once: the second waits, and finds it done
         if not done():
-            setup(plain, stamp, model, runtime)
+            setup(options, stamp, model, runtime)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write a small random BERT for tests that need a real session but no real model.
 
-    tiny_bert.py MODEL_DIR   writes config.json, tokenizer.json and model.onnx (100 kB) there
+    tiny_bert.py MODEL_DIR [fp32|fp16|int8]   writes config.json, tokenizer.json and model.onnx (100 kB) there
 
-The result is checked in as embedder/testdata/tiny; the same script makes the same bytes everywhere.
+The results are checked in as embedder/testdata/tiny and, for int8, tiny-int8; the same script makes the same bytes everywhere.
 """
 import json
 import math
@@ -68,6 +68,7 @@ def tiny(folder):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-") or sys.argv[2:] not in [[]] + [[p] for p in build_onnx.PRECISIONS]:
         sys.exit(__doc__)
-    build_onnx.save(build_onnx.bert(*tiny(sys.argv[1]), fused=False), sys.argv[1])
+    precision = sys.argv[2] if len(sys.argv) == 3 else "fp32"
+    build_onnx.save(build_onnx.bert(*tiny(sys.argv[1]), fused=precision == "int8", precision=precision), sys.argv[1])
