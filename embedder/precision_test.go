@@ -144,6 +144,7 @@ func int8Tensor(b []byte) (dims []uint64, values []int8) {
 					values = append(values, int8(c))
 				}
 			}
+		default:
 		}
 		b = b[size:]
 	}
