@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"chunktide/configs"
+	"chunktide/devstack/godocs"
 	"chunktide/embedder"
 )
 
@@ -77,9 +78,9 @@ All settings but the model's folder are those of embedder in your settings.`,
 func (a *app) corpusTexts(ctx context.Context, path string, n, lineBytes int) ([]string, error) {
 	var texts []string
 	if path == "" {
-		passages, err := goDocs(ctx, n)
+		passages, err := godocs.Take(ctx, n)
 		for _, p := range passages {
-			texts = append(texts, p.text)
+			texts = append(texts, p.Text)
 		}
 		return texts, err
 	}
