@@ -12,8 +12,8 @@ package tokenizer
 import "C"
 
 import (
+	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"slices"
 	"unsafe"
@@ -51,6 +51,10 @@ func newLibrary(data []byte, f *file, _ *unsupportedError) (Tokenizer, error) {
 	if err := f.checkAddedIDs(t.idOf); err != nil {
 		return nil, err
 	}
+	// A setting that no text gets through (a fixed length of 0) shows here.
+	if t.encode("a b", 0, nil) < 0 {
+		return nil, errors.New("tokenizers fails on every text with this file: one of its values is broken")
+	}
 	var err error
 	t.pad, err = f.padID(t.idOf, t.size)
 	return t, err
@@ -85,7 +89,7 @@ func (t *library) Encode(dst []int64, text string, limit int) (ids []int64, tota
 	for {
 		dst = slices.Grow(dst, room)
 		free := dst[len(dst):cap(dst)]
-		total = t.encode(text, limit, free)
+		total = t.mustEncode(text, limit, free)
 		n := total
 		if limit > 0 && total > limit {
 			n = max(limit, t.Count(""))
@@ -101,14 +105,20 @@ func (t *library) Encode(dst []int64, text string, limit int) (ids []int64, tota
 const extraIDs = 8
 
 // Count implements [Tokenizer].
-func (t *library) Count(text string) int { return t.encode(validUTF8(text), 0, nil) }
+func (t *library) Count(text string) int { return t.mustEncode(validUTF8(text), 0, nil) }
 
+func (t *library) mustEncode(text string, limit int, into []int64) int {
+	total := t.encode(text, limit, into)
+	if total < 0 {
+		panic(fmt.Sprintf("tokenizers failed on a text of %d bytes; where it panicked stands on stderr", len(text)))
+	}
+	return total
+}
+
+// encode returns how many ids text has, or -1 if the library failed.
 func (t *library) encode(text string, limit int, into []int64) int {
 	ids := (*C.int64_t)(unsafe.SliceData(into))
 	total := C.ct_encode(t.handle, textStart(text), C.size_t(len(text)), C.size_t(limit), ids, C.size_t(len(into)))
 	runtime.KeepAlive(t)
-	if total < 0 || total > math.MaxInt32 {
-		panic(fmt.Sprintf("tokenizers failed on a text of %d bytes; where it panicked stands on stderr", len(text)))
-	}
 	return int(total)
 }

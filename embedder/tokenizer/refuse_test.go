@@ -189,3 +189,35 @@ func write(t *testing.T, path string, data []byte) {
 		t.Fatal(err)
 	}
 }
+
+// Whatever loads can tokenize, whatever build it is.
+func FuzzParse(f *testing.F) {
+	f.Add(small())
+	f.Add(small(processor, template(stepCLS+","+stepText)))
+	f.Add(small(normalizer, `{"type":"Sequence","normalizers":[{"type":"NFKC"},{"type":"Strip","strip_left":true,"strip_right":false}]}`))
+	f.Add(small(`{"type":"BertPreTokenizer"}`, `{"type":"FixedLength","length":0}`))
+	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"],"continuing_subword_prefix":"##"}}`))
+	f.Add([]byte(`{"model":{"type":"Unigram","vocab":[["<unk>",0],["a",-1]],"unk_id":0},"pre_tokenizer":{"type":"Metaspace","replacement":"▁"}}`))
+	f.Add([]byte(`{"model":{"type":"WordLevel","vocab":{"<unk>":0,"a":7},"unk_token":"<unk>"},
+		"pre_tokenizer":{"type":"Split","pattern":{"Regex":"\\s+"},"behavior":"Removed","invert":false}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tok, err := Parse(data)
+		if err != nil {
+			return
+		}
+		if pad := tok.PadID(); pad < 0 || pad > 0 && pad >= int64(tok.VocabSize()) {
+			t.Errorf("pad %d of %d", pad, tok.VocabSize())
+		}
+		const text = "abc \x00é[PAD] <unk>\n"
+		all, total := tok.Encode(nil, text, 0)
+		cut, again := tok.Encode(nil, text, 4)
+		if len(all) != total || again != total || tok.Count(text) != total || len(cut) > max(4, tok.Count("")) {
+			t.Errorf("%d ids, total %d; cut %d, total %d; Count %d", len(all), total, len(cut), again, tok.Count(text))
+		}
+		for _, id := range all {
+			if id < 0 || id >= int64(tok.VocabSize()) {
+				t.Errorf("id %d of %d", id, tok.VocabSize())
+			}
+		}
+	})
+}
