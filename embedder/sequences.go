@@ -3,6 +3,7 @@ package embedder
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"chunktide/chunk"
 )
@@ -32,7 +33,8 @@ type SequenceEncoder interface {
 	// EncodeSequences is the second half: one embedding for each sequence, in
 	// order, with the errors of Encode. Its vectors are those of Encode, bit for
 	// bit. A sequence that the model cannot read (empty, too long, an id out of
-	// its vocabulary) is rejected.
+	// its vocabulary) is rejected. A call of queries alone goes before all other
+	// calls, but for the runs that have begun.
 	EncodeSequences(ctx context.Context, sequences []Sequence) ([]chunk.Embedding, error)
 }
 
@@ -62,6 +64,9 @@ func (r Recipe) cut(dim int) Recipe {
 	}
 	return r
 }
+
+// urgent is the number of a call that goes before all others.
+const urgent = 0
 
 func kindOf(query bool) string {
 	if query {
@@ -130,6 +135,9 @@ func (e *ONNX) EncodeSequences(ctx context.Context, sequences []Sequence) ([]chu
 	c := e.newCall(len(sequences))
 	todo := make([]text, 0, len(sequences))
 	var counted tally
+	if !slices.ContainsFunc(sequences, func(s Sequence) bool { return !s.Query }) {
+		c.number = urgent
+	}
 	for i, s := range sequences {
 		if err := e.recipe.checkSequence(s, e.words.VocabSize()); err != nil {
 			c.reject(i, err)

@@ -6,7 +6,10 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"chunktide/chunk"
 )
@@ -157,5 +160,35 @@ func fillFields(t *testing.T, v reflect.Value) {
 		v.SetUint(0xab)
 	default:
 		t.Fatalf("a recipe has a %s, which this test does not know", v.Kind())
+	}
+}
+
+// Queries wait for the runs that have begun, and for no document beyond. The
+// control comes as a document, and waits for all.
+func TestQueriesGoBeforeDocuments(t *testing.T) {
+	waited := func(query bool) (took time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			e := fakeONNX(1, cpuShapes(100, 100, 1), &fakeModel{})
+			sequences := func(n int, query bool) []Sequence {
+				out := make([]Sequence, n)
+				for i := range out {
+					out[i] = Sequence{IDs: make([]int64, 10), Query: query}
+				}
+				return out
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() { _, _ = e.EncodeSequences(t.Context(), sequences(200, false)) })
+			time.Sleep(250 * time.Millisecond)
+			start := time.Now()
+			if _, err := e.EncodeSequences(t.Context(), sequences(1, query)); err != nil {
+				t.Error(err)
+			}
+			took = time.Since(start)
+			wg.Wait()
+		})
+		return took
+	}
+	if query, document := waited(true), waited(false); query > 110*time.Millisecond || document < time.Second {
+		t.Errorf("a query took %s and a document %s, want no more than a run and its own, and the time of all", query, document)
 	}
 }

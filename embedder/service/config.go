@@ -44,8 +44,8 @@ type Config struct {
 	// BatchTokens closes a batch. On a CPU a few times embedder.run_tokens; on a
 	// GPU at least that.
 	BatchTokens int `mapstructure:"batch_tokens"`
-	// InFlight is how many batches of each kind (queries, documents) of a model
-	// are with the encoder at once: two, so that it never waits for the next.
+	// InFlight is how many batches of documents of a model are with the encoder
+	// at once: two, so that it never waits for the next. Of queries there is one.
 	InFlight int `mapstructure:"in_flight"`
 	// QueueTokens bounds what waits, for each kind and model.
 	QueueTokens int `mapstructure:"queue_tokens"`

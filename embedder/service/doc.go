@@ -90,10 +90,11 @@ func New(cfg Config, o Options) (*Service, error) {
 		return nil, err
 	}
 	for _, m := range s.models.loaded {
-		for _, l := range []*lane{m.queries, m.documents} {
-			for range cfg.InFlight {
-				s.work.Go(func() { l.work(ctx) })
-			}
+		// Queries go before documents. One batch of them at a time leaves the
+		// device to documents now and then, however many queries there are.
+		s.work.Go(func() { m.queries.work(ctx) })
+		for range cfg.InFlight {
+			s.work.Go(func() { m.documents.work(ctx) })
 		}
 	}
 	s.routes = s.mux(o.Gatherer)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Finds or fetches what the tests against real servers need: the Apache Kafka
-# jars, Java 17 to run them, and redis-server. Builds Hugging Face's tokenizers
+# jars, Java 17 to run them, redis-server, and the OpenAI client. Builds Hugging Face's tokenizers
 # for the tests of the tag hftokenizers, if cargo is here. With
 # CHUNKTIDE_TEST_REAL=0 those tests are left out and nothing is fetched.
 set -eu
@@ -26,4 +26,5 @@ want redis-server redis-server
 if command -v cargo >/dev/null 2>&1; then
 	sh tools/setup/tokenizers.sh
 fi
+python3 tools/openai/setup.py
 exec sh tools/kafka/setup.sh
