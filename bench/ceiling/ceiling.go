@@ -2,9 +2,11 @@
 // Runtime can do with the same model on the same tokens.
 //
 // The ceiling ([Bare]) is session.Run and nothing else: the token ids are there
-// already, in tensors made beforehand; runs hold texts of one length only, so
-// that nothing is padded; as many goroutines as cores, or as a GPU wants, take
-// runs until none is left; nothing is pooled, scaled or handed out. Against it
+// already, in tensors made beforehand; the texts, sorted by length, are one
+// stream of tokens that is cut into full runs of rows of like length, across
+// the texts' ends, so that nothing is padded and no run is small; as many
+// goroutines as cores, or as a GPU wants, take runs until none is left; nothing
+// is pooled, scaled or handed out. What it computes is of no use. Against it
 // stands the encoder with everything that it does: tokenizing, planning,
 // padding, pooling, and putting each vector in its place.
 //
@@ -13,6 +15,7 @@
 package ceiling
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,32 +132,27 @@ type packedRun struct {
 	texts, width int
 }
 
-// Pack groups token ids by their exact number and cuts the groups into runs,
-// the longest first. Close frees it.
+// Pack cuts the tokens into full runs, the longest rows first. Close frees it.
 func (b *Bare) Pack(sequences [][]int64) (*Packed, error) {
-	byLength := map[int][][]int64{}
-	for _, ids := range sequences {
-		byLength[len(ids)] = append(byLength[len(ids)], ids)
-	}
-	var lengths []int
-	for n := range byLength {
-		lengths = append(lengths, n)
-	}
-	slices.Sort(lengths)
-	slices.Reverse(lengths)
+	sorted := slices.SortedFunc(slices.Values(sequences), func(x, y []int64) int { return cmp.Compare(len(y), len(x)) })
 	p := &Packed{}
-	for _, n := range lengths {
-		for rows := range slices.Chunk(byLength[n], max(b.tokens/n, 1)) {
-			r := packedRun{texts: len(rows), width: n}
-			for _, name := range b.inputs {
-				t, err := ort.NewTensor(ort.NewShape(int64(len(rows)), int64(n)), fill(name, slices.Concat(rows...), n))
-				if err != nil {
-					return nil, errors.Join(err, p.Close())
-				}
-				r.inputs = append(r.inputs, t)
+	var lengths []int // of the text that each token is of
+	for _, ids := range sorted {
+		p.Tokens += len(ids)
+		lengths = append(lengths, slices.Repeat([]int{len(ids)}, len(ids))...)
+	}
+	for rest := slices.Concat(sorted...); len(rest) > 0; {
+		width := min(lengths[len(lengths)-len(rest)], len(rest))
+		texts := min(max(b.tokens/width, 1), len(rest)/width)
+		r := packedRun{texts: texts, width: width}
+		for _, name := range b.inputs {
+			t, err := ort.NewTensor(ort.NewShape(int64(texts), int64(width)), fill(name, rest[:texts*width], width))
+			if err != nil {
+				return nil, errors.Join(err, p.Close())
 			}
-			p.runs, p.Tokens = append(p.runs, r), p.Tokens+len(rows)*n
+			r.inputs = append(r.inputs, t)
 		}
+		p.runs, rest = append(p.runs, r), rest[texts*width:]
 	}
 	return p, nil
 }
@@ -162,7 +160,7 @@ func (b *Bare) Pack(sequences [][]int64) (*Packed, error) {
 func fill(name string, ids []int64, width int) []int64 {
 	switch name {
 	case "input_ids":
-		return ids
+		return slices.Clone(ids)
 	case "attention_mask":
 		return slices.Repeat([]int64{1}, len(ids))
 	case "position_ids":
