@@ -1,7 +1,7 @@
 #!/bin/sh
 # Finds or fetches what the tests against real servers need: the Apache Kafka
-# jars, Java 17 to run them, redis-server, and the OpenAI client. Builds Hugging Face's tokenizers
-# for the tests of the tag hftokenizers, if cargo is here. With
+# jars, Java 17 to run them, redis-server, and the OpenAI client. Builds Hugging
+# Face's tokenizers for the tests of the tag hftokenizers, if Rust is here. With
 # CHUNKTIDE_TEST_REAL=0 those tests are left out and nothing is fetched.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -23,7 +23,7 @@ want() {
 want java openjdk-17-jre-headless
 want mvn maven
 want redis-server redis-server
-if command -v cargo >/dev/null 2>&1; then
+if tools/setup/tokenizers.sh --can; then
 	sh tools/setup/tokenizers.sh
 fi
 python3 tools/openai/setup.py

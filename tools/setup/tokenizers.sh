@@ -6,20 +6,25 @@ set -eu
 cd "$(dirname "$0")/../.."
 source=embedder/tokenizer/rust
 out=.cache/tokenizers
-if [ "${1:-}" = --check ]; then # is it built, of these sources?
+rust=85 # the second number of the oldest Rust 1.x that does
+case ${1:-} in
+--check) # is it built, of these sources?
 	sha256sum -c --status "$out/lib/SOURCES" 2>/dev/null
-	exit
-fi
+	exit ;;
+--can) # could it be built here?
+	test "$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')" -ge $rust 2>/dev/null
+	exit ;;
+esac
 "$0" --check && exit 0
-if ! command -v cargo >/dev/null 2>&1; then
-	echo "tokenizers: cargo is missing: install Rust 1.85 or later (https://rustup.rs, or Debian 13: apt-get install cargo);" >&2
+if ! "$0" --can; then
+	echo "tokenizers: Rust's cargo is missing or old: install Rust 1.$rust or later (https://rustup.rs, or Debian 13: apt-get install cargo);" >&2
 	echo "models with a BERT WordPiece tokenizer need none of this" >&2
 	exit 1
 fi
 mkdir -p "$out/lib"
 echo "building tokenizers with $(cargo --version) (once, some minutes)"
 if ! CARGO_TARGET_DIR=$out/target cargo build --quiet --release --locked --manifest-path "$source/Cargo.toml"; then
-	echo "tokenizers: cargo could not build $source: see above; it needs Rust 1.85 or later, and a C compiler" >&2
+	echo "tokenizers: cargo could not build $source: see above; it needs a C compiler and, the first time, crates.io" >&2
 	exit 1
 fi
 # Two set-ups at once may come here: each moves a whole file into its place.
