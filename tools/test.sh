@@ -12,7 +12,7 @@ if [ "${CHUNKTIDE_TEST_REAL:-1}" != 0 ]; then
 	if tools/setup/tokenizers.sh --check; then
 		go test -race -count=1 -timeout 45m -tags hftokenizers "$@" ./embedder/tokenizer
 		go test -count=1 -tags hftokenizers -run 'TestModelWith' ./embedder
-		go test -count=1 -tags hftokenizers -run 'TestMemory' ./embedder/tokenizer
+		go test -count=1 -tags hftokenizers -run 'TestMemory|TestEveryNormalizer' ./embedder/tokenizer
 	else
 		echo "LEFT OUT: the tests of BPE and Unigram tokenizers (tag hftokenizers): install Rust 1.85 or later, and make test runs them" >&2
 	fi
