@@ -59,6 +59,13 @@ precisions: setup
 bench-precision: build precisions ## cosine, retrieval and speed of fp16 and int8 against fp32
 	$(BIN) model compare .cache/models/all-MiniLM-L6-v2 .cache/models/all-MiniLM-L6-v2-fp16 .cache/models/all-MiniLM-L6-v2-int8 $(ARGS)
 
+.PHONY: bench-python
+PYVENV := $(CACHE)/bench-python
+bench-python: precisions setup-real ## the worker against the same job as a Python loop (bench/python)
+	@test -x $(PYVENV)/bin/python || python3 -m venv $(PYVENV)
+	@$(PYVENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: -r bench/python/requirements.txt
+	go run ./bench/cmd/python -python $(PYVENV)/bin/python $(ARGS)
+
 .PHONY: setup-real
 setup-real: ## fetch the Kafka broker that the tests run, and find redis-server
 	@sh tools/setup/real.sh
