@@ -25,7 +25,7 @@ import (
 const (
 	topic      = "chunks"
 	partitions = 4
-	minTexts   = 200
+	minTexts   = 1000 // several of the worker's batches, or there is nothing between the first and the last
 	look       = 20 * time.Millisecond
 	// patience is how long a turn may stand still before it is given up.
 	patience = 2 * time.Minute
@@ -197,6 +197,9 @@ func watch(ctx context.Context, program *realservers.Command, texts int, count f
 			from = mark{at, time.Now(), processorTime(program.PID())}
 		}
 		if at >= uint64(texts) {
+			if from.texts >= at {
+				return t, errors.New("the first texts that could be found were all of them; more are needed to measure: raise -texts")
+			}
 			done := float64(at - from.texts)
 			t.rate = done / time.Since(from.time).Seconds()
 			t.cpu = (processorTime(program.PID()) - from.cpu).Seconds() / done
