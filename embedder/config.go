@@ -154,7 +154,8 @@ func DefaultConfig() Config {
 		Pooling:   PoolAuto,
 		Normalize: true,
 		Overflow:  OverflowTruncate,
-		// Measured by BenchmarkSessions: nothing else gives more.
+		// One copy of the weights, and a thread for each run. BenchmarkSessions
+		// compares the alternatives on a machine.
 		IntraThreads: 1,
 		Sessions:     1,
 		Optimization: OptimizationAll,
