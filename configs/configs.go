@@ -123,6 +123,10 @@ func (c Config) validateStall() error {
 		return fmt.Errorf("stall_timeout: must be longer than %s (qdrant.request_timeout, and twice qdrant.retry.max), "+
 			"else an index that is away for a moment counts as a worker that is stuck", least)
 	}
+	if least := c.Embedder.LongestWait(); c.Pipeline.StallTimeout > 0 && c.Pipeline.StallTimeout <= least {
+		return fmt.Errorf("stall_timeout: must be longer than %s (embedder.remote.timeout, and the longest pause between attempts), "+
+			"else a service that is away for a moment counts as a worker that is stuck", least)
+	}
 	return nil
 }
 

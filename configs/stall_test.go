@@ -27,3 +27,16 @@ func TestAStallIsLongerThanARequest(t *testing.T) {
 		}
 	}
 }
+
+// A service of the encoder that is waited for is no stall either.
+func TestWaitingForTheEncoderIsNoStall(t *testing.T) {
+	for timeout, fits := range map[string]bool{"2m": false, "3m": true} {
+		cfg, err := Load("", []string{"kafka.topics=t", "kafka.group=g", "embedder.encoder=remote", "embedder.remote.url=http://127.0.0.1:1", "pipeline.stall_timeout=" + timeout}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cfg.Validate(Worker()...); (err == nil) != fits {
+			t.Errorf("stall_timeout %s: %v", timeout, err)
+		}
+	}
+}

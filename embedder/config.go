@@ -46,7 +46,8 @@ const (
 // Dimensions is part of the recipe: changing it makes a new model_version,
 // and with it a new index.
 type Config struct {
-	// Encoder is onnx or bow. Bow heeds nothing but ModelName.
+	// Encoder is onnx, remote or bow. Bow heeds nothing but ModelName; remote
+	// heeds Remote, ModelName, Normalize, the prefixes, Overflow and Dimensions.
 	Encoder string `mapstructure:"encoder"`
 	// ModelDir holds model.onnx (or onnx/model.onnx) and tokenizer.json, as
 	// exporters write them. Empty: the model that `make setup` fetched.
@@ -108,7 +109,8 @@ type Config struct {
 	// for models of MiniLM's size it is not.
 	GraphCache string `mapstructure:"graph_cache"`
 
-	GPU GPU `mapstructure:"gpu"`
+	GPU    GPU          `mapstructure:"gpu"`
+	Remote RemoteConfig `mapstructure:"remote"`
 }
 
 // GPU are the settings of the providers cuda and tensorrt.
@@ -159,6 +161,7 @@ func DefaultConfig() Config {
 		IntraThreads: 1,
 		Sessions:     1,
 		Optimization: OptimizationAll,
+		Remote:       defaultRemote(),
 		GPU:          GPU{Arena: ArenaSameAsRequested, Bucket: 8},
 	}
 }
@@ -171,8 +174,11 @@ func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	if !slices.Contains([]string{EncoderONNX, EncoderBow}, c.Encoder) {
-		bad("encoder: %q is none of onnx, bow", c.Encoder)
+	if !slices.Contains([]string{EncoderONNX, EncoderRemote, EncoderBow}, c.Encoder) {
+		bad("encoder: %q is none of onnx, remote, bow", c.Encoder)
+	}
+	if c.Encoder == EncoderRemote {
+		errs = append(errs, c.validateRemote()...)
 	}
 	if c.ModelName != "" && !nameForm.MatchString(c.ModelName) {
 		bad("model_name: %q must be at most 64 letters, digits, dots, hyphens and underscores, the first a letter or digit", c.ModelName)

@@ -1,5 +1,6 @@
 // Package embedder turns text into vectors: with an ONNX sentence encoder
-// ([ONNX]), or with a deterministic stand-in that needs no model ([Bow]).
+// ([ONNX]), by a service over HTTP ([Remote]), or with a deterministic stand-in
+// that needs no model ([Bow]).
 //
 // What it guarantees:
 //
@@ -28,7 +29,8 @@ import (
 	"chunktide/chunk"
 )
 
-// Encoder turns texts into vectors. [ONNX] and [Bow] implement it.
+// Encoder turns texts into vectors. [ONNX], [Bow] and [Remote]
+// implement it.
 type Encoder interface {
 	// Encode returns one embedding for each text, in order; the document
 	// prefix is put before each. A *[chunk.Rejected] names the texts that were
@@ -62,7 +64,9 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (Encoder, e
 		return NewBow(cfg.ModelName, reg), nil
 	case EncoderONNX:
 		return NewONNX(cfg, logger, reg)
+	case EncoderRemote:
+		return NewRemote(cfg, logger, reg)
 	default:
-		return nil, fmt.Errorf("encoder: %q is none of onnx, bow", cfg.Encoder)
+		return nil, fmt.Errorf("encoder: %q is none of onnx, remote, bow", cfg.Encoder)
 	}
 }

@@ -196,3 +196,35 @@ func TestServeRefusesWhatCannotWork(t *testing.T) {
 		}
 	}
 }
+
+// A worker without a model of its own fills the index that a worker with one
+// would fill, and either can search it.
+func TestAWorkerOverTheService(t *testing.T) {
+	settings := stack(t)
+	url := served(t, "", settings...)
+	remote := slices.Concat(settings, []string{"embedder.encoder=remote", "embedder.remote.url=" + url})
+	events := `{"op":"upsert","document_id":"d","chunk_id":"a","text":"apples and pears","version":1}
+{"op":"upsert","document_id":"d","chunk_id":"b","text":"bolts and nuts","version":1}
+`
+	if code, _, errs := command(t, events, withSettings(settings, "publish")...); code != exitDone {
+		t.Fatal(errs)
+	}
+	if code, _, errs := command(t, "", withSettings(append(slices.Clone(remote), "kafka.stop_at_end=true"), "run")...); code != exitDone {
+		t.Fatalf("run: exit %d, %s", code, errs)
+	}
+	for name, with := range map[string][]string{"remote": remote, "local": settings} {
+		code, out, errs := command(t, "", withSettings(with, "search", "-o", "json", "-n", "1", "nuts and bolts")...)
+		if code != exitDone || !strings.Contains(out, `"chunk_id": "b"`) || !strings.Contains(out, embedder.BowName) {
+			t.Errorf("search by the %s encoder: exit %d, %s %s", name, code, out, errs)
+		}
+	}
+	if code, out, errs := command(t, "", withSettings(remote, "doctor")...); code != exitDone {
+		t.Errorf("doctor: exit %d, %s %s", code, out, errs)
+	}
+	// The control: a service with another model is refused by the index.
+	other := served(t, "", append(slices.Clone(settings), "embedder.model_name=other")...)
+	code, _, errs := command(t, "", withSettings(append(remote, "embedder.remote.url="+other, "kafka.stop_at_end=true"), "run")...)
+	if code != exitFailed || !strings.Contains(errs, "cannot be compared") {
+		t.Errorf("run with another model: exit %d, %s", code, errs)
+	}
+}

@@ -34,6 +34,8 @@ type Worker struct {
 	Cache  *cache.Cache
 	Index  *sink.Sink
 	Line   *pipeline.Pipeline
+	// away is the encoder's health, where it is behind a network.
+	away func() (ok bool, since time.Time, err error)
 }
 
 // ModelPin is what the index must know of the recipe that its vectors follow.
@@ -72,9 +74,23 @@ func New(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, obse
 	}
 	w.Line = pipeline.New(cfg.Pipeline, pipeline.Parts{
 		Source: w.Source, Encoder: encoder, Cache: w.Cache, Sink: w.Index,
-		Activity: w.Index.Activity, Observe: observe, Logger: logger, Registerer: reg,
+		Activity: w.activity(encoder), Observe: observe, Logger: logger, Registerer: reg,
 	})
 	return w, nil
+}
+
+// activity counts the signs of life of what is behind a network: waiting for
+// it is no stall. It also notes the encoder's health.
+func (w *Worker) activity(encoder embedder.Encoder) func() uint64 {
+	remote, ok := encoder.(interface {
+		Activity() uint64
+		Healthy() (ok bool, since time.Time, err error)
+	})
+	if !ok {
+		return w.Index.Activity
+	}
+	w.away = remote.Healthy
+	return func() uint64 { return w.Index.Activity() + remote.Activity() }
 }
 
 // CloseTimeout bounds leaving the group and closing connections: a broker
@@ -103,6 +119,11 @@ func (w *Worker) Close(ctx context.Context) error {
 func (w *Worker) Ready() error {
 	if ok, since, err := w.Index.Healthy(); !ok {
 		return fmt.Errorf("the index has not answered since %s: %w", since.Format("15:04:05"), err)
+	}
+	if w.away != nil {
+		if ok, since, err := w.away(); !ok {
+			return fmt.Errorf("the encoder's service has not answered since %s: %w", since.Format("15:04:05"), err)
+		}
 	}
 	if err := w.Line.Moving(); err != nil {
 		return err
