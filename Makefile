@@ -115,6 +115,11 @@ soak: setup-real ## the same at a low rate for MINUTES, and nothing may grow
 	@mkdir -p bin
 	go run ./prove/cmd/chaos -soak $(MINUTES)m -seed $(SEED) -json bin/soak-report.json
 
+.PHONY: bench
+bench: setup setup-real ## the worker against what bounds it, in ratios of one run (ONLY=ad for some of them)
+	@mkdir -p bin
+	go run ./bench/cmd/bench $(if $(ONLY),-only $(ONLY)) -json bin/bench.json
+
 .PHONY: gpu-bench
 gpu-bench: ## the encoder against bare ONNX Runtime on an NVIDIA GPU (MODEL_DIR=, ONNXRUNTIME=libonnxruntime.so; docs/GPU.md)
 	CHUNKTIDE_TEST_PROVIDER=$(or $(PROVIDER),cuda) CHUNKTIDE_TEST_MODEL_DIR=$(MODEL_DIR) CHUNKTIDE_TEST_ONNXRUNTIME=$(ONNXRUNTIME) \

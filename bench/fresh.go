@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"chunktide/embedder"
+)
+
+// freshness is (d): from the moment at which an event is due at its producer
+// to its being durable in the index, at parts of what the worker can do. The
+// load is open: an event is due when the schedule says so, whether or not the
+// ones before it were done, so that a worker that falls behind is not spared.
+func freshness(ctx context.Context, s *Stage, o Options) (r Result, err error) {
+	const partitions = 8
+	n := o.sized(1500)
+	topic, err := s.topic(ctx, "capacity", partitions, n, distinct)
+	if err != nil {
+		return r, err
+	}
+	cfg, err := s.config(topic)
+	if err != nil {
+		return r, err
+	}
+	encoder, err := embedder.New(cfg.Embedder, quiet(), nil)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, encoder.Close()) }()
+	capacity, err := endToEnd(ctx, cfg, encoder, n, settled.count)
+	if err != nil {
+		return r, err
+	}
+	o.say("  capacity %.0f events/s", capacity)
+
+	r.Head = []string{"load", "events/s", "events", "p50", "p99", "p99.9", "events a batch", "time of a batch"}
+	next := n // texts that no load before has used
+	for _, load := range []float64{.1, .5, .8} {
+		l := openLoad{rate: load * capacity, events: int(load * capacity * float64(o.sized(60))), from: next, partitions: partitions}
+		next += l.events
+		if err := l.run(ctx, s, encoder); err != nil {
+			return r, err
+		}
+		r.Rows = append(r.Rows, []string{
+			fmt.Sprintf("%.0f %%", 100*load), fmt.Sprintf("%.1f", l.rate), fmt.Sprint(l.events),
+			ms(quantile(l.fresh, .5)), ms(quantile(l.fresh, .99)), ms(quantile(l.fresh, .999)),
+			fmt.Sprintf("%.1f", l.perBatch), ms(l.batch),
+		})
+		o.say("  %.0f %%: p50 %s, p99 %s, p99.9 %s, a batch of %.1f events takes %s", 100*load,
+			ms(quantile(l.fresh, .5)), ms(quantile(l.fresh, .99)), ms(quantile(l.fresh, .999)), l.perBatch, ms(l.batch))
+		if load == .5 {
+			bound := cfg.Kafka.Batch.Linger + 2*l.batch
+			r.Bar = fmt.Sprintf("p50 at 50 %% ≤ linger + 2 batches (%s)", ms(bound))
+			r.Met = quantile(l.fresh, .5) <= bound
+		}
+	}
+	r.Note = fmt.Sprintf("open loop against a capacity of %.0f events/s; the time of a batch is the mean of its embed and apply stages at that load.", capacity)
+	return r, nil
+}
+
+// openLoad is a stream of events, due one after the other at a rate.
+type openLoad struct {
+	rate       float64
+	events     int
+	from       int // the first text
+	partitions int32
+
+	fresh    []time.Duration // sorted
+	perBatch float64
+	batch    time.Duration
+}
+
+func (l *openLoad) run(ctx context.Context, s *Stage, encoder embedder.Encoder) error {
+	topic, err := s.emptyTopic(ctx, "load", l.partitions)
+	if err != nil {
+		return err
+	}
+	cfg, err := s.config(topic)
+	if err != nil {
+		return err
+	}
+	d, err := start(ctx, cfg, encoder)
+	if err != nil {
+		return err
+	}
+	// The first event finds a worker that has its partitions.
+	err = l.publish(ctx, s, topic, 0, 1, time.Now())
+	if err == nil {
+		err = d.await(ctx, 1)
+	}
+	if err == nil {
+		err = l.publish(ctx, s, topic, 1, l.events, time.Now())
+	}
+	if err == nil {
+		err = d.await(ctx, l.events)
+	}
+	if err := errors.Join(err, d.finish(ctx)); err != nil {
+		return err
+	}
+	for _, b := range d.batches[1:] {
+		l.fresh = append(l.fresh, b.fresh...)
+	}
+	slices.Sort(l.fresh)
+	l.perBatch = float64(len(l.fresh)) / float64(len(d.batches)-1)
+	l.batch, err = stageTime(d.reg, "embed", "apply")
+	return err
+}
+
+// publish sends events from … to-1, each when it is due; none waits for the
+// acknowledgement of those before it.
+func (l *openLoad) publish(ctx context.Context, s *Stage, topic string, from, to int, began time.Time) error {
+	var failed error
+	for i := from; i < to; i++ {
+		due := began.Add(time.Duration(float64(i-from) / l.rate * float64(time.Second)))
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		r, err := s.record(topic, l.partitions, i, edit{chunk: i, text: l.from + i, at: due})
+		if err != nil {
+			return err
+		}
+		s.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+			if err != nil {
+				failed = err
+			}
+		})
+	}
+	return errors.Join(s.client.Flush(ctx), failed)
+}
+
+// stageTime is the sum of the mean times that a batch spent in some stages.
+func stageTime(reg *prometheus.Registry, stages ...string) (sum time.Duration, err error) {
+	families, err := reg.Gather()
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range families {
+		if f.GetName() != "chunktide_stage_duration_seconds" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if h := m.GetHistogram(); slices.Contains(stages, m.GetLabel()[0].GetValue()) && h.GetSampleCount() > 0 {
+				sum += time.Duration(h.GetSampleSum() / float64(h.GetSampleCount()) * float64(time.Second))
+			}
+		}
+	}
+	return sum, nil
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
