@@ -22,6 +22,9 @@ type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 type Cable struct {
 	dial Dialer
 
+	// latency is how long each write takes to get anywhere.
+	latency time.Duration
+
 	mu    sync.Mutex
 	conns []net.Conn
 	torn  bool
@@ -30,6 +33,11 @@ type Cable struct {
 
 // New cable; it opens its connections with dial.
 func New(dial Dialer) *Cable { return &Cable{dial: dial} }
+
+// Long makes a cable on which every write takes so long. In a bubble of
+// testing/synctest a network in memory takes no time at all, and who asks
+// again and again, without a pause, would do so for ever.
+func Long(dial Dialer, latency time.Duration) *Cable { return &Cable{dial: dial, latency: latency} }
 
 // Dial is a [Dialer] over the cable.
 func (c *Cable) Dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -94,5 +102,6 @@ func (w wire) Read(b []byte) (int, error) {
 
 func (w wire) Write(b []byte) (int, error) {
 	w.cable.thaw()
+	time.Sleep(w.cable.latency)
 	return w.Conn.Write(b)
 }

@@ -56,6 +56,18 @@ func TestInterruptedCableOpensOthers(t *testing.T) {
 	}
 }
 
+func TestLongCableTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := cable.Long(echo, time.Millisecond)
+		conn := dial(t, c)
+		defer c.Cut()
+		began := time.Now()
+		if err := says(conn); err != nil || time.Since(began) != time.Millisecond {
+			t.Errorf("took %s, %v", time.Since(began), err)
+		}
+	})
+}
+
 func TestFrozenCableGoesOnLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := cable.New(echo)

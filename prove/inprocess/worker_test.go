@@ -73,9 +73,12 @@ type worker struct {
 // stopped, and the reason when it ended by itself.
 func (w *world) live(name string, life int, g group) error {
 	p := &worker{w: w, passed: map[step]int{}}
-	for _, c := range []**cable.Cable{&p.kafka, &p.redis, &p.qdrant} {
+	for _, c := range []**cable.Cable{&p.redis, &p.qdrant} {
 		*c = cable.New(w.stack.Dial)
 	}
+	// While a client waits for new metadata it asks a partition's former leader
+	// again, without a pause.
+	p.kafka = cable.Long(w.stack.Dial, 200*time.Microsecond)
 	if w.plan != nil {
 		p.fate = w.plan(name, life)
 	}
