@@ -7,8 +7,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"chunktide/embedder"
 )
 
 func TestMedianAndQuantile(t *testing.T) {
@@ -58,7 +56,7 @@ func TestRates(t *testing.T) {
 // its context.
 func TestDeviceTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &device{Bow: embedder.NewBow("simulated", nil), t0: time.Second, c: time.Millisecond}
+		d := newDevice(time.Second, time.Millisecond)
 		start := time.Now()
 		done := make(chan error)
 		for range 2 {

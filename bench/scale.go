@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,12 +17,20 @@ import (
 type device struct {
 	*embedder.Bow
 	t0, c time.Duration
-	mu    sync.Mutex
+	busy  chan struct{} // holds one token while a call runs
+}
+
+func newDevice(t0, c time.Duration) *device {
+	return &device{Bow: embedder.NewBow("simulated", nil), t0: t0, c: c, busy: make(chan struct{}, 1)}
 }
 
 func (d *device) Encode(ctx context.Context, texts []string) ([]chunk.Embedding, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	select {
+	case d.busy <- struct{}{}:
+		defer func() { <-d.busy }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	out, err := d.Bow.Encode(ctx, texts)
 	select {
 	case <-time.After(d.t0 + time.Duration(len(texts))*d.c):
@@ -95,7 +102,7 @@ func (s *Stage) groupRate(ctx context.Context, topic string, workers int, window
 		err = errors.Join(err, leaving.Wait())
 	}()
 	for range workers {
-		d, err := start(ctx, cfg, &device{Bow: embedder.NewBow("simulated", nil), t0: deviceT0, c: deviceC})
+		d, err := start(ctx, cfg, newDevice(deviceT0, deviceC))
 		if err != nil {
 			return 0, err
 		}
