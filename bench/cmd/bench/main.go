@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -24,9 +25,21 @@ func code() int {
 	only := flag.String("only", "", "letters of the measurements to run, such as ad; empty: all")
 	quick := flag.Bool("quick", false, "a fifth of the size, to see that it works")
 	out := flag.String("json", "", "also write the results to this file")
+	profile := flag.String("cpuprofile", "", "write a profile of this process, which is the worker in a, c, d and f, to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench: -cpuprofile:", err)
+			return 1
+		}
+		defer pprof.StopCPUProfile()
+	}
 	if err := run(ctx, *only, *out, *quick); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
