@@ -44,6 +44,9 @@ type Config struct {
 	// RequestPoints and RequestBytes bound one write.
 	RequestPoints int `mapstructure:"request_points"`
 	RequestBytes  int `mapstructure:"request_bytes"`
+	// ParallelRequests is how many writes of one batch are on their way at
+	// once, so that one is made while the index is busy with another.
+	ParallelRequests int `mapstructure:"parallel_requests"`
 	// RequestTimeout bounds one attempt of a request.
 	RequestTimeout time.Duration `mapstructure:"request_timeout"`
 	Retry          Retry         `mapstructure:"retry"`
@@ -75,7 +78,7 @@ func DefaultConfig() Config {
 	return Config{
 		Address: "localhost:6334", Index: "chunks", Create: true, Shards: 1, ReplicationFactor: 1,
 		TextKey: "text", MetadataKey: "metadata",
-		RequestPoints: 256, RequestBytes: 8 << 20, RequestTimeout: 30 * time.Second,
+		RequestPoints: 128, RequestBytes: 8 << 20, ParallelRequests: 2, RequestTimeout: 30 * time.Second,
 		Retry: Retry{Initial: 100 * time.Millisecond, Max: 10 * time.Second},
 	}
 }
@@ -119,7 +122,8 @@ func (c Config) Validate() error {
 	for key, n := range map[string]int64{
 		"shards": int64(c.Shards), "replication_factor": int64(c.ReplicationFactor),
 		"request_points": int64(c.RequestPoints), "request_bytes": int64(c.RequestBytes),
-		"request_timeout": int64(c.RequestTimeout), "retry.initial": int64(c.Retry.Initial),
+		"parallel_requests": int64(c.ParallelRequests),
+		"request_timeout":   int64(c.RequestTimeout), "retry.initial": int64(c.Retry.Initial),
 	} {
 		if n <= 0 {
 			bad("%s: must be positive", key)

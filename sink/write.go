@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/qdrant/go-client/qdrant"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"chunktide/chunk"
@@ -103,9 +105,22 @@ func (s *Sink) check(p *chunk.Point) error {
 	return nil
 }
 
-// write stores points under a fence, in requests bounded by points and bytes.
+// write stores points under a fence, no two of one id, in requests that are
+// bounded by points and bytes. After an error some of them may have been
+// stored.
 func (s *Sink) write(ctx context.Context, f fence, points []*chunk.Point) error {
 	now := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.cfg.ParallelRequests)
+	for part := range slices.Chunk(points, s.cfg.RequestPoints) {
+		group.Go(func() error { return s.writePart(ctx, f, part, now) })
+	}
+	return group.Wait()
+}
+
+// writePart writes points that are few enough for a request, in several if
+// they are too large for one.
+func (s *Sink) writePart(ctx context.Context, f fence, points []*chunk.Point, now time.Time) error {
 	for len(points) > 0 {
 		var request []*qdrant.PointStruct
 		size := 0
@@ -115,7 +130,7 @@ func (s *Sink) write(ctx context.Context, f fence, points []*chunk.Point) error 
 				return err
 			}
 			bytes := proto.Size(encoded)
-			if len(request) > 0 && (len(request) == s.cfg.RequestPoints || size+bytes > s.cfg.RequestBytes) {
+			if len(request) > 0 && size+bytes > s.cfg.RequestBytes {
 				break
 			}
 			request = append(request, encoded)
