@@ -69,7 +69,7 @@ type Retry struct {
 func defaultRemote() RemoteConfig {
 	return RemoteConfig{
 		API: APIChunktide, ProbeTolerance: 0.01, ProbeRequests: true,
-		RequestTexts: 32, RequestTokens: 8192, Concurrency: 4,
+		RequestTexts: 32, RequestTokens: 8192, Concurrency: 8,
 		Timeout: 60 * time.Second, StartTimeout: 60 * time.Second,
 		Retry: Retry{Initial: 200 * time.Millisecond, Max: 10 * time.Second},
 	}

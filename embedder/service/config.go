@@ -73,7 +73,7 @@ func DefaultConfig() Config {
 	return Config{
 		Address:  "127.0.0.1:9471",
 		AliasTTL: 2 * time.Second, AliasTimeout: 2 * time.Second,
-		Linger: 2 * time.Millisecond, BatchTokens: 2048, InFlight: 2, QueueTokens: 262144,
+		Linger: 2 * time.Millisecond, BatchTokens: 4096, InFlight: 2, QueueTokens: 262144,
 		Requests: 512, RequestBytes: 8 << 20, RequestTexts: 2048, RequestTokens: 131072,
 		RequestTimeout: 60 * time.Second, DrainTimeout: 25 * time.Second,
 	}
