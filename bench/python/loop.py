@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """The loop that one would write in Python for the same job, as the bench's other side.
 
-    loop.py BROKER TOPIC GROUP REDIS_URL QDRANT_HOST:GRPC_PORT COLLECTION MODEL_DIR
+    loop.py BROKER TOPIC GROUP REDIS_URL QDRANT_HOST:GRPC_PORT COLLECTION MODEL_DIR POLLED
 
 Chunk events from Kafka, vectors from Redis or the model, points into Qdrant, and the offsets committed when Qdrant has
-acknowledged. Competent and no more: one thread, 64 records polled at a time, texts encoded in batches of 32 sorted by length
-as sentence-transformers does. No fence, no dead letters, no deletes: those would only slow it down.
+acknowledged. Competent and no more: one thread, POLLED records at a time, texts encoded in batches of 32 sorted by length as
+sentence-transformers does: the more are polled, the less is padded. No fence, no dead letters, no deletes: those would only slow it down.
 
 The model runs on ONNX Runtime with its default of one thread for each core, without sentence-transformers, which needs
 torch (gigabytes from PyPI); tokenizers, pooling and normalisation are the same.
@@ -23,7 +23,7 @@ from confluent_kafka import Consumer
 from qdrant_client import QdrantClient, models
 from tokenizers import Tokenizer
 
-POLLED, BATCH, MAX_TOKENS, DIM = 64, 32, 256, 384
+BATCH, MAX_TOKENS, DIM = 32, 256, 384
 
 
 class Model:
@@ -51,7 +51,7 @@ class Model:
 
 
 def main():
-    broker, topic, group, redis_url, qdrant, collection, folder = sys.argv[1:]
+    broker, topic, group, redis_url, qdrant, collection, folder, polled = sys.argv[1:]
     model, cache = Model(folder), redis.Redis.from_url(redis_url)
     host, port = qdrant.rsplit(":", 1)
     index = QdrantClient(host=host, grpc_port=int(port), prefer_grpc=True, check_compatibility=False, timeout=60)
@@ -59,7 +59,7 @@ def main():
     consumer = Consumer({"bootstrap.servers": broker, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
     while True:
-        records = consumer.consume(num_messages=POLLED, timeout=0.1)
+        records = consumer.consume(num_messages=int(polled), timeout=0.1)
         if not records:
             continue
         for r in records:

@@ -3,10 +3,11 @@
 // same Redis, the same embedded Qdrant, the same model and ONNX Runtime.
 //
 // The contenders take turns, each with an empty cache and an empty index:
-// Python, worker, worker with the int8 model, Python, …; one turn is over when
+// Python that polls 256 records at a time (as the worker does) or 64, worker,
+// worker with the int8 model, Python, …; one turn is over when
 // all texts can be found. The first tenth is not counted, so that loading a
 // model and joining a group are not. What is reported is the median of the
-// ratios within the rounds.
+// ratios to the first Python within the rounds.
 //
 //	make bench-python ARGS="-texts 2000 -rounds 5"
 package main
@@ -108,7 +109,8 @@ func bench(ctx context.Context, o options, dir string, progress io.Writer) (r re
 		return r, err
 	}
 	contenders := []contender{
-		pythonLoop(o.python, script, model),
+		pythonLoop(o.python, script, model, 256), // as many as the worker, by default
+		pythonLoop(o.python, script, model, 64),
 		chunktideWorker("worker fp32", worker, model, library),
 		chunktideWorker("worker int8", worker, model+"-int8", library),
 	}

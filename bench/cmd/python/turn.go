@@ -38,9 +38,11 @@ type contender struct {
 	args func(s *servers, turn string) []string
 }
 
-func pythonLoop(python, script, model string) contender {
-	return contender{"Python", python, func(s *servers, turn string) []string {
-		return []string{script, s.broker.Addr, topic, turn, "redis://" + s.redis.Addr, s.qdrantAddress, "bench", model}
+// pythonLoop polls so many records at a time; what is polled together can be
+// sorted by length.
+func pythonLoop(python, script, model string, polled int) contender {
+	return contender{fmt.Sprintf("Python, %d", polled), python, func(s *servers, turn string) []string {
+		return []string{script, s.broker.Addr, topic, turn, "redis://" + s.redis.Addr, s.qdrantAddress, "bench", model, strconv.Itoa(polled)}
 	}}
 }
 
