@@ -108,8 +108,14 @@ func (l *openLoad) run(ctx context.Context, s *Stage, encoder embedder.Encoder) 
 	}
 	slices.Sort(l.fresh)
 	l.perBatch = float64(len(l.fresh)) / float64(len(d.batches)-1)
-	l.batch, err = stageTime(d.reg, "embed", "apply")
-	return err
+	for _, stage := range []string{"embed", "apply"} {
+		took, err := mean(d.reg, "chunktide_stage_duration_seconds", stage)
+		if err != nil {
+			return err
+		}
+		l.batch += time.Duration(took * float64(time.Second))
+	}
+	return nil
 }
 
 // publish sends events from … to-1, each when it is due; none waits for the
@@ -136,23 +142,28 @@ func (l *openLoad) publish(ctx context.Context, s *Stage, topic string, from, to
 	return errors.Join(s.client.Flush(ctx), failed)
 }
 
-// stageTime is the sum of the mean times that a batch spent in some stages.
-func stageTime(reg *prometheus.Registry, stages ...string) (sum time.Duration, err error) {
+// mean is the mean of a histogram that a registry holds: of all its members,
+// or of the one whose only label has the value.
+func mean(reg *prometheus.Registry, name, value string) (float64, error) {
 	families, err := reg.Gather()
 	if err != nil {
 		return 0, err
 	}
+	sum, count := 0., uint64(0)
 	for _, f := range families {
-		if f.GetName() != "chunktide_stage_duration_seconds" {
+		if f.GetName() != name {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			if h := m.GetHistogram(); slices.Contains(stages, m.GetLabel()[0].GetValue()) && h.GetSampleCount() > 0 {
-				sum += time.Duration(h.GetSampleSum() / float64(h.GetSampleCount()) * float64(time.Second))
+			if h := m.GetHistogram(); value == "" || m.GetLabel()[0].GetValue() == value {
+				sum, count = sum+h.GetSampleSum(), count+h.GetSampleCount()
 			}
 		}
 	}
-	return sum, nil
+	if count == 0 {
+		return 0, fmt.Errorf("nothing was observed in %s", name)
+	}
+	return sum / float64(count), nil
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
