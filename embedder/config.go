@@ -85,7 +85,7 @@ type Config struct {
 
 	// RunTokens bounds the padded tokens of one run. Small runs keep a CPU's
 	// caches warm and padding low; a GPU wants large ones. It must hold the
-	// longest text. 0: 512 or one text, or 16384 on a GPU.
+	// longest text. 0: 384 or one text, or 16384 on a GPU.
 	RunTokens int `mapstructure:"run_tokens"`
 	// Threads is how many runs of the model go on at once on each device. 0:
 	// one for each core that IntraThreads leaves, or 2 on a GPU.
