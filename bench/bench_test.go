@@ -30,7 +30,7 @@ func TestMedianAndQuantile(t *testing.T) {
 func batches(ats ...int) *drive {
 	d := &drive{}
 	for _, at := range ats {
-		d.batches = append(d.batches, settled{at: time.Unix(int64(at), 0), events: 10})
+		d.batches = append(d.batches, settled{at: time.Unix(int64(at), 0), events: 10, encoded: 10})
 	}
 	return d
 }

@@ -23,7 +23,7 @@ import (
 // index, against a loop that sends the very same points with the very same
 // conditions by Qdrant's client and does nothing else.
 func replay(ctx context.Context, s *Stage, o Options) (r Result, err error) {
-	n := o.sized(20_000)
+	n := o.sized(60_000)
 	topic, err := s.topic(ctx, "replay", 8, n, distinct)
 	if err != nil {
 		return r, err
