@@ -22,7 +22,7 @@ func growth(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Head = []string{"events", "events/s", "processor time an event", "resident memory"}
+	r.Head = []string{"events", "processor time an event", "resident memory"}
 	var runs []processRun
 	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
 		if n = o.sized(n); n < 1_000 {
@@ -35,7 +35,7 @@ func growth(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 		run.events, run.cpu = n, run.cpu-idle.cpu
 		runs = append(runs, run)
 		r.Rows = append(r.Rows, []string{
-			fmt.Sprint(n), fmt.Sprintf("%.0f", float64(n)/(run.wall-idle.wall).Seconds()), fmt.Sprintf("%.0f µs", run.price()*1e6),
+			fmt.Sprint(n), fmt.Sprintf("%.0f µs", run.price()*1e6),
 			fmt.Sprintf("%.1f MiB", run.resident/(1<<20)),
 		})
 		o.say("  %d events: %.0f µs of processor time each, %.1f MiB", n, run.price()*1e6, run.resident/(1<<20))
@@ -51,9 +51,9 @@ func growth(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 
 // processRun is what one run of the program took.
 type processRun struct {
-	events    int
-	wall, cpu time.Duration
-	resident  float64 // bytes
+	events   int
+	cpu      time.Duration
+	resident float64 // bytes
 }
 
 // price is the processor time of an event, in seconds.
@@ -78,7 +78,6 @@ func (s *Stage) runToEnd(ctx context.Context, n int, of func(int) edit) (run pro
 	cmd := exec.CommandContext(ctx, s.Chunktide, args...)
 	var log strings.Builder
 	cmd.Stdout, cmd.Stderr = io.Discard, &log
-	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return run, err
 	}
@@ -96,7 +95,6 @@ func (s *Stage) runToEnd(ctx context.Context, n int, of func(int) edit) (run pro
 			if n > 0 && len(samples) == 0 {
 				return run, errors.New("the worker was over before its memory was looked at")
 			}
-			run.wall = time.Since(began)
 			run.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 			if len(samples) > 0 {
 				run.resident = median(samples[len(samples)*2/3:])
