@@ -2,6 +2,7 @@ package embedder
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -49,9 +50,7 @@ func (l *lanes) take(ctx context.Context, call uint64) (model, error) {
 	for at > 0 && l.waiting[at-1].call > call {
 		at--
 	}
-	l.waiting = append(l.waiting, nil)
-	copy(l.waiting[at+1:], l.waiting[at:])
-	l.waiting[at] = w
+	l.waiting = slices.Insert(l.waiting, at, w)
 	l.mu.Unlock()
 
 	select {
@@ -79,15 +78,14 @@ func (l *lanes) keep(ctx context.Context, m model, call uint64) (model, error) {
 // leave takes w out of the queue, or passes on what it was given meanwhile.
 func (l *lanes) leave(w *waiter) {
 	l.mu.Lock()
-	for i, other := range l.waiting {
-		if other == w {
-			l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
-			l.mu.Unlock()
-			return
-		}
+	at := slices.Index(l.waiting, w)
+	if at >= 0 {
+		l.waiting = slices.Delete(l.waiting, at, at+1)
 	}
 	l.mu.Unlock()
-	l.give(<-w.given)
+	if at < 0 {
+		l.give(<-w.given)
+	}
 }
 
 // give returns a lane.
