@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -53,15 +52,11 @@ func build(ctx context.Context, dir string, unfenced bool) (worker, qdrantd stri
 	if unfenced {
 		tags = "chunktide_unfenced"
 	}
-	for _, args := range [][]string{
-		{"build", "-tags", tags, "-o", worker, "chunktide/cmd/chunktide"},
-		{"build", "-o", qdrantd, "chunktide/prove/cmd/qdrantd"},
-	} {
-		if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
-			return "", "", fmt.Errorf("build what is to run: %w: %s", err, out)
-		}
-	}
-	return worker, qdrantd, nil
+	err = errors.Join(
+		realservers.Build(ctx, worker, "chunktide/cmd/chunktide", tags),
+		realservers.Build(ctx, qdrantd, realservers.QdrantdPackage, ""),
+	)
+	return worker, qdrantd, err
 }
 
 // newWorld starts the servers and makes the topics. What it returns has to be
@@ -201,21 +196,7 @@ func (w *world) startQdrant(ctx context.Context, qdrantd, dir string) (err error
 		w.index, err = newIndex(address)
 		return err
 	}
-	w.qdrant, err = realservers.StartCommand(ctx, dir, realservers.CommandOptions{
-		Name: "qdrantd", Bin: qdrantd,
-		Ready: func(context.Context) error {
-			log, err := os.ReadFile(filepath.Join(dir, "qdrantd.log"))
-			if err != nil {
-				return err
-			}
-			line, found := strings.CutPrefix(string(log), "listening on ")
-			if address = strings.TrimSpace(line); !found || address == line {
-				return errors.New("it does not listen yet")
-			}
-			return nil
-		},
-	})
-	if err != nil {
+	if w.qdrant, address, err = realservers.StartQdrantd(ctx, dir, "qdrantd", qdrantd); err != nil {
 		return err
 	}
 	w.index, err = newIndex(address)
