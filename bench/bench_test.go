@@ -7,13 +7,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"chunktide/embedder/tune"
 )
 
 func TestMedianAndQuantile(t *testing.T) {
-	if m := median([]float64{5, 1, 3}); m != 3 {
+	if m := tune.Median([]float64{5, 1, 3}); m != 3 {
 		t.Errorf("median %v", m)
 	}
-	if m := median([]float64{4, 1, 3, 2}); m != 2.5 {
+	if m := tune.Median([]float64{4, 1, 3, 2}); m != 2.5 {
 		t.Errorf("median %v", m)
 	}
 	hundred := make([]int, 100)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,8 +11,6 @@ import (
 	"chunktide/configs"
 	"chunktide/embedder"
 )
-
-const rounds = 3
 
 func (b settled) textTokens() int { return b.tokens }
 func (b settled) count() int      { return b.events }
@@ -34,16 +31,8 @@ func endToEnd(ctx context.Context, cfg configs.Config, encoder embedder.Encoder,
 // session.Run on the same tokens, perfectly packed.
 func endToEndCeiling(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 	n := o.sized(4000)
-	topic, err := s.topic(ctx, "ceiling", 8, n, distinct)
-	if err != nil {
-		return r, err
-	}
-	cfg, err := s.config(topic)
-	if err != nil {
-		return r, err
-	}
 	reg := prometheus.NewRegistry()
-	encoder, err := embedder.New(cfg.Embedder, quiet(), reg)
+	topic, cfg, encoder, err := s.filled(ctx, "ceiling", n, reg)
 	if err != nil {
 		return r, err
 	}
@@ -65,37 +54,26 @@ func endToEndCeiling(ctx context.Context, s *Stage, o Options) (r Result, err er
 	}
 	defer func() { err = errors.Join(err, packed.Close()) }()
 
-	r.Head = []string{"round", "worker, tokens/s", "bare, tokens/s", "ratio"}
-	var ratios []float64
-	for round := range rounds {
+	m, err := r.compare(o, "tokens/s", func() (worker, model float64, err error) {
 		if cfg, err = s.config(topic); err != nil {
-			return r, err
+			return 0, 0, err
 		}
-		worker, err := endToEnd(ctx, cfg, encoder, n, settled.textTokens)
-		if err != nil {
-			return r, err
+		if worker, err = endToEnd(ctx, cfg, encoder, n, settled.textTokens); err != nil {
+			return 0, 0, err
 		}
 		took, err := bare.Run(packed)
-		if err != nil {
-			return r, err
-		}
-		model := float64(packed.Tokens) / took.Seconds()
-		ratios = append(ratios, worker/model)
-		r.Rows = append(r.Rows, []string{fmt.Sprint(round + 1), fmt.Sprintf("%.0f", worker), fmt.Sprintf("%.0f", model), fmt.Sprintf("%.3f", worker/model)})
-		o.say("  round %d: worker %.0f tokens/s, bare %.0f: %.3f", round+1, worker, model, worker/model)
+		return worker, float64(packed.Tokens) / took.Seconds(), err
+	})
+	if err != nil {
+		return r, err
 	}
 	padding, err := mean(reg, "chunktide_padding_ratio", "")
 	if err != nil {
 		return r, err
 	}
-	m := median(ratios)
-	r.Rows = append(r.Rows, []string{"median", "", "", fmt.Sprintf("%.3f", m)})
 	r.Bar = fmt.Sprintf("≥ 0.97, and padding ≤ 5 %% (it is %.1f %%)", 100*padding)
 	r.Met = m >= .97 && padding <= .05
 	r.Note = fmt.Sprintf("%d distinct texts of the demo's corpus, %d tokens, %s; the broker, Redis and the index share the machine with the worker.",
 		n, packed.Tokens, encoder.Recipe().ModelVersion())
 	return r, nil
 }
-
-// since is how long ago t was, in seconds.
-func since(t time.Time) float64 { return time.Since(t).Seconds() }

@@ -12,6 +12,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"chunktide/embedder/tune"
 )
 
 // Options of a run.
@@ -63,14 +65,27 @@ func All() []Measurement {
 	}
 }
 
-// median of some; it must not be empty.
-func median(values []float64) float64 {
-	v := slices.Clone(values)
-	slices.Sort(v)
-	if n := len(v); n%2 == 0 {
-		return (v[n/2-1] + v[n/2]) / 2
+// rounds of a comparison.
+const rounds = 3
+
+// compare has the worker and what bounds it do their work in turns, and fills
+// the table. It returns the median of the rounds' ratios.
+func (r *Result) compare(o Options, unit string, turn func() (worker, bare float64, err error)) (float64, error) {
+	r.Head = []string{"round", "worker, " + unit, "bare, " + unit, "ratio"}
+	var ratios []float64
+	for round := range rounds {
+		worker, bare, err := turn()
+		if err != nil {
+			return 0, err
+		}
+		ratio := worker / bare
+		ratios = append(ratios, ratio)
+		r.Rows = append(r.Rows, []string{fmt.Sprint(round + 1), fmt.Sprintf("%.0f", worker), fmt.Sprintf("%.0f", bare), fmt.Sprintf("%.3f", ratio)})
+		o.say("  round %d: worker %.0f %s, bare %.0f: %.3f", round+1, worker, unit, bare, ratio)
 	}
-	return v[len(v)/2]
+	m := tune.Median(ratios)
+	r.Rows = append(r.Rows, []string{"median", "", "", fmt.Sprintf("%.3f", m)})
+	return m, nil
 }
 
 // quantile of sorted values, by the nearest rank.

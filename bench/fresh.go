@@ -18,17 +18,8 @@ import (
 // load is open: an event is due when the schedule says so, whether or not the
 // ones before it were done, so that a worker that falls behind is not spared.
 func freshness(ctx context.Context, s *Stage, o Options) (r Result, err error) {
-	const partitions = 8
 	n := o.sized(1500)
-	topic, err := s.topic(ctx, "capacity", partitions, n, distinct)
-	if err != nil {
-		return r, err
-	}
-	cfg, err := s.config(topic)
-	if err != nil {
-		return r, err
-	}
-	encoder, err := embedder.New(cfg.Embedder, quiet(), nil)
+	_, cfg, encoder, err := s.filled(ctx, "capacity", n, nil)
 	if err != nil {
 		return r, err
 	}
@@ -42,7 +33,7 @@ func freshness(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 	r.Head = []string{"load", "events/s", "events", "p50", "p99", "p99.9", "events a batch", "time of a batch"}
 	next := n // texts that no load before has used
 	for _, load := range []float64{.1, .5, .8} {
-		l := openLoad{rate: load * capacity, events: int(load * capacity * float64(o.sized(60))), from: next, partitions: partitions}
+		l := openLoad{rate: load * capacity, events: int(load * capacity * float64(o.sized(60))), from: next}
 		next += l.events
 		if err := l.run(ctx, s, encoder); err != nil {
 			return r, err
@@ -66,10 +57,9 @@ func freshness(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 
 // openLoad is a stream of events, due one after the other at a rate.
 type openLoad struct {
-	rate       float64
-	events     int
-	from       int // the first text
-	partitions int32
+	rate   float64
+	events int
+	from   int // the first text
 
 	fresh    []time.Duration // sorted
 	perBatch float64
@@ -77,7 +67,7 @@ type openLoad struct {
 }
 
 func (l *openLoad) run(ctx context.Context, s *Stage, encoder embedder.Encoder) error {
-	topic, err := s.emptyTopic(ctx, "load", l.partitions)
+	topic, err := s.emptyTopic(ctx, "load", partitions)
 	if err != nil {
 		return err
 	}
@@ -129,7 +119,7 @@ func (l *openLoad) publish(ctx context.Context, s *Stage, topic string, from, to
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		r, err := s.record(topic, l.partitions, i, edit{chunk: i, text: l.from + i, at: due})
+		r, err := s.record(topic, partitions, i, edit{chunk: i, text: l.from + i, at: due})
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"chunktide/embedder/tune"
 )
 
 // growth is (e): a worker in a process of its own, over ever longer topics of
@@ -61,18 +63,13 @@ func (p processRun) price() float64 { return p.cpu.Seconds() / float64(p.events)
 
 // runToEnd publishes n events and runs `chunktide run` over them.
 func (s *Stage) runToEnd(ctx context.Context, n int, of func(int) edit) (run processRun, err error) {
-	topic, err := s.topic(ctx, "growth", 8, n, of)
+	topic, err := s.topic(ctx, "growth", partitions, n, of)
 	if err != nil {
 		return run, err
 	}
-	own := s.name("growth")
 	args := []string{"run"}
-	for _, setting := range []string{
-		"kafka.brokers=" + s.Kafka.Addr, "kafka.topics=" + topic, "kafka.group=" + own, "kafka.stop_at_end=true",
-		"qdrant.address=" + s.QdrantAddr, "qdrant.index=" + own, "cache.url=" + s.Redis.URL(), "cache.prefix=" + own + ":",
-		"cache.memory_bytes=4194304", "kafka.buffer_bytes=4194304", "embedder.encoder=bow", "admin.address=",
-		"kafka.create_topics.enabled=true", "kafka.create_topics.replication=1",
-	} {
+	for _, setting := range append(s.settings(topic), "kafka.stop_at_end=true", "embedder.encoder=bow",
+		"cache.memory_bytes=4194304", "kafka.buffer_bytes=4194304") {
 		args = append(args, "--set", setting)
 	}
 	cmd := exec.CommandContext(ctx, s.Chunktide, args...)
@@ -97,7 +94,7 @@ func (s *Stage) runToEnd(ctx context.Context, n int, of func(int) edit) (run pro
 			}
 			run.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 			if len(samples) > 0 {
-				run.resident = median(samples[len(samples)*2/3:])
+				run.resident = tune.Median(samples[len(samples)*2/3:])
 			}
 			return run, nil
 		case <-tick.C:

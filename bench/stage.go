@@ -7,18 +7,18 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"chunktide/configs"
 	"chunktide/devstack/godocs"
 	"chunktide/devstack/realservers"
+	"chunktide/embedder"
 )
 
 // Stage is the servers that the measurements share.
@@ -54,10 +54,12 @@ func Open(ctx context.Context, dir string) (s *Stage, err error) {
 	}
 	s.Chunktide = filepath.Join(s.dir, "chunktide")
 	qdrantd := filepath.Join(s.dir, "qdrantd")
-	for bin, pkg := range map[string]string{s.Chunktide: "chunktide/cmd/chunktide", qdrantd: "chunktide/prove/cmd/qdrantd"} {
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, pkg).CombinedOutput(); err != nil {
-			return s, fmt.Errorf("build %s: %w: %s", pkg, err, out)
-		}
+	err = errors.Join(
+		realservers.Build(ctx, s.Chunktide, "chunktide/cmd/chunktide", ""),
+		realservers.Build(ctx, qdrantd, realservers.QdrantdPackage, ""),
+	)
+	if err != nil {
+		return s, err
 	}
 	if s.Kafka, err = realservers.StartKafka(ctx, s.dir, libs, realservers.KafkaOptions{Heap: "1g"}); err != nil {
 		return s, err
@@ -65,7 +67,7 @@ func Open(ctx context.Context, dir string) (s *Stage, err error) {
 	if s.Redis, err = realservers.StartRedis(ctx, s.dir, realservers.RedisOptions{}); err != nil {
 		return s, err
 	}
-	if err := s.startQdrant(ctx, qdrantd); err != nil {
+	if s.Qdrant, s.QdrantAddr, err = realservers.StartQdrantd(ctx, s.dir, "qdrantd", qdrantd); err != nil {
 		return s, err
 	}
 	if s.corpus, err = godocs.All(ctx); err != nil {
@@ -73,25 +75,6 @@ func Open(ctx context.Context, dir string) (s *Stage, err error) {
 	}
 	s.client, err = kgo.NewClient(kgo.SeedBrokers(s.Kafka.Addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	return s, err
-}
-
-func (s *Stage) startQdrant(ctx context.Context, bin string) (err error) {
-	s.Qdrant, err = realservers.StartCommand(ctx, s.dir, realservers.CommandOptions{
-		Name: "qdrantd", Bin: bin,
-		Ready: func(context.Context) error {
-			log, err := os.ReadFile(filepath.Join(s.dir, "qdrantd.log"))
-			if err != nil {
-				return err
-			}
-			line, found := strings.CutPrefix(string(log), "listening on ")
-			if !found {
-				return errors.New("it does not listen yet")
-			}
-			s.QdrantAddr = strings.TrimSpace(line)
-			return nil
-		},
-	})
-	return err
 }
 
 // Close stops what was started and removes what it left.
@@ -121,16 +104,37 @@ func (s *Stage) name(what string) string {
 	return fmt.Sprintf("%s-%d", what, s.number)
 }
 
-// config is the worker's, with everything of its own but what settings say.
-func (s *Stage) config(topic string, settings ...string) (configs.Config, error) {
+// settings are a worker's, with everything of its own.
+func (s *Stage) settings(topic string) []string {
 	own := s.name("run")
-	return configs.Load("", append([]string{
+	return []string{
 		"kafka.brokers=" + s.Kafka.Addr, "kafka.topics=" + topic, "kafka.group=" + own,
 		"qdrant.address=" + s.QdrantAddr, "qdrant.index=" + own,
 		"cache.url=" + s.Redis.URL(), "cache.prefix=" + own + ":", "admin.address=",
 		"kafka.create_topics.enabled=true", "kafka.create_topics.replication=1",
-	}, settings...), nil)
+	}
 }
+
+// config is [Stage.settings], changed by some more.
+func (s *Stage) config(topic string, more ...string) (configs.Config, error) {
+	return configs.Load("", append(s.settings(topic), more...), nil)
+}
+
+// filled is where most measurements begin: a topic of n passages, a worker's
+// settings for it, and the model, which the caller closes.
+func (s *Stage) filled(ctx context.Context, what string, n int, reg prometheus.Registerer) (topic string, cfg configs.Config, encoder embedder.Encoder, err error) {
+	if topic, err = s.topic(ctx, what, partitions, n, distinct); err != nil {
+		return topic, cfg, nil, err
+	}
+	if cfg, err = s.config(topic); err != nil {
+		return topic, cfg, nil, err
+	}
+	encoder, err = embedder.New(cfg.Embedder, quiet(), reg)
+	return topic, cfg, encoder, err
+}
+
+// partitions of a topic, where it does not matter.
+const partitions = 8
 
 // event is a change in the native form.
 type event struct {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"chunktide/embedder"
+	"chunktide/embedder/tune"
 )
 
 // settings are the defaults, changed by the environment: for a GPU
@@ -166,12 +167,12 @@ func BenchmarkCeiling(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				round(i%2 == 1)
 			}
-			b.ReportMetric(median(ratios), "ratio")
+			b.ReportMetric(tune.Median(ratios), "ratio")
 			b.ReportMetric(slices.Min(ratios), "ratio-min")
 			b.ReportMetric(slices.Max(ratios), "ratio-max")
-			b.ReportMetric(median(work), "cpu-ratio")
-			b.ReportMetric(median(ceiling), "bare-tokens/s")
-			b.ReportMetric(median(encoder), "tokens/s")
+			b.ReportMetric(tune.Median(work), "cpu-ratio")
+			b.ReportMetric(tune.Median(ceiling), "bare-tokens/s")
+			b.ReportMetric(tune.Median(encoder), "tokens/s")
 			if share, ok := busy(); ok {
 				b.ReportMetric(share, "gpu-busy-%")
 			}
@@ -186,11 +187,6 @@ func cpuTime() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func median(v []float64) float64 {
-	s := slices.Sorted(slices.Values(v))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
 // watchGPU has nvidia-smi sample how busy the first GPU is; the function it

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chunktide/embedder"
+	"chunktide/embedder/tune"
 )
 
 const (
@@ -196,14 +197,7 @@ func (t trial) speeds(ctx context.Context, encoders []embedder.Encoder) ([]float
 	}
 	out := make([]float64, len(encoders))
 	for i, r := range ratios {
-		out[i] = median(r)
+		out[i] = tune.Median(r)
 	}
 	return out, nil
-}
-
-// median is the middle one, or the mean of the two in the middle.
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }

@@ -66,7 +66,9 @@ func (l Line) Knee(latency float64) (x int, bound bool) {
 	return max(int(math.Floor((latency-l.T0)/l.C+1e-9)), 0), true
 }
 
-func median(v []float64) float64 {
+// Median is the middle one of some values, or the mean of the two in the
+// middle. There must be one.
+func Median(v []float64) float64 {
 	s := slices.Sorted(slices.Values(v))
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }

@@ -144,7 +144,7 @@ func (t *tuner) compare(ctx context.Context, name string, values []int, set func
 func candidates(values []int, times [][]float64, tokens []int) []Candidate {
 	out := make([]Candidate, len(values))
 	for i, v := range values {
-		s := median(times[i])
+		s := Median(times[i])
 		out[i] = Candidate{Value: v, Seconds: s, TokensPerSecond: float64(tokens[i]) / s}
 	}
 	return out
@@ -175,7 +175,7 @@ func (t *tuner) measureGrid(ctx context.Context) error {
 		for i, length := range exact {
 			var x, y []float64
 			for _, batch := range t.o.Batches {
-				s := median(times[[2]int{i, batch}])
+				s := Median(times[[2]int{i, batch}])
 				t.report.Points = append(t.report.Points, Point{Texts: batch, Tokens: length, Seconds: s})
 				x, y = append(x, float64(batch)), append(y, s)
 				allX, allY = append(allX, float64(batch*length)), append(allY, s)

@@ -20,13 +20,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"syscall"
 
+	"chunktide/devstack/realservers"
 	"chunktide/embedder"
+	"chunktide/embedder/tune"
 )
 
 type options struct {
@@ -91,10 +91,12 @@ func bench(ctx context.Context, o options, dir string, progress io.Writer) (r re
 		return r, err
 	}
 	worker, qdrantd := filepath.Join(dir, "chunktide"), filepath.Join(dir, "qdrantd")
-	for bin, pkg := range map[string]string{worker: "chunktide/cmd/chunktide", qdrantd: "chunktide/prove/cmd/qdrantd"} {
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, pkg).CombinedOutput(); err != nil {
-			return r, fmt.Errorf("build %s: %w: %s", pkg, err, out)
-		}
+	err = errors.Join(
+		realservers.Build(ctx, worker, "chunktide/cmd/chunktide", ""),
+		realservers.Build(ctx, qdrantd, realservers.QdrantdPackage, ""),
+	)
+	if err != nil {
+		return r, err
 	}
 	s, err := startServers(ctx, dir, qdrantd)
 	defer func() { err = errors.Join(err, s.close()) }()
@@ -161,17 +163,11 @@ func (r *report) settle() {
 				cpu = append(cpu, first[j].cpu/t.cpu)
 			}
 		}
-		c.TextsPerSecond, c.Ratio, c.ProcessorRatio = median(rates), median(ratios), median(cpu)
+		c.TextsPerSecond, c.Ratio = tune.Median(rates), tune.Median(ratios)
+		if len(cpu) > 0 {
+			c.ProcessorRatio = tune.Median(cpu)
+		}
 	}
-}
-
-func median(values []float64) float64 {
-	n := len(values)
-	if n == 0 {
-		return 0
-	}
-	slices.Sort(values)
-	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 func (r *report) print(out io.Writer) {

@@ -146,14 +146,11 @@ func (s *servers) turn(ctx context.Context, c contender, name string, texts int)
 	if err := cache.FlushAll(ctx).Err(); err != nil {
 		return t, fmt.Errorf("empty Redis: %w", err)
 	}
-	qdrant, err := realservers.StartCommand(ctx, s.dir, realservers.CommandOptions{Name: "qdrantd-" + name, Bin: s.qdrantd})
-	if err != nil {
+	var qdrant *realservers.Command
+	if qdrant, s.qdrantAddress, err = realservers.StartQdrantd(ctx, s.dir, "qdrantd-"+name, s.qdrantd); err != nil {
 		return t, err
 	}
 	defer func() { err = errors.Join(err, qdrant.Kill()) }()
-	if s.qdrantAddress, err = listening(ctx, qdrant); err != nil {
-		return t, err
-	}
 	index, err := connect(s.qdrantAddress)
 	if err != nil {
 		return t, err
@@ -231,29 +228,6 @@ func processorTime(pid int) time.Duration {
 	user, _ := strconv.ParseInt(fields[11], 10, 64)
 	system, _ := strconv.ParseInt(fields[12], 10, 64)
 	return time.Duration(user+system) * 10 * time.Millisecond
-}
-
-// listening waits for the line in which qdrantd says where it listens.
-func listening(ctx context.Context, c *realservers.Command) (string, error) {
-	ticks := time.NewTicker(look)
-	defer ticks.Stop()
-	for {
-		log, err := os.ReadFile(c.Log())
-		if err != nil {
-			return "", err
-		}
-		if _, rest, found := strings.Cut(string(log), "listening on "); found && strings.Contains(rest, "\n") {
-			address, _, _ := strings.Cut(rest, "\n")
-			return address, nil
-		}
-		select {
-		case <-ticks.C:
-		case <-c.Ended():
-			return "", fmt.Errorf("qdrantd ended: %w: %s", c.Err(), c.LogTail())
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
-	}
 }
 
 func connect(address string) (*qd.Client, error) {
