@@ -15,6 +15,8 @@ type heldEncoder struct {
 	*memEncoder
 	mu      sync.Mutex
 	calls   [][]string
+	arrived sync.Once
+	first   chan struct{} // closed when the first call is in
 	release chan struct{}
 }
 
@@ -22,8 +24,25 @@ func (e *heldEncoder) Encode(ctx context.Context, texts []string) ([]chunk.Embed
 	e.mu.Lock()
 	e.calls = append(e.calls, texts)
 	e.mu.Unlock()
+	e.arrived.Do(func() { close(e.first) })
 	<-e.release
 	return e.memEncoder.Encode(ctx, texts)
+}
+
+// oneByOneSource gives its first batch at once, and the others when that one is
+// in the encoder.
+type oneByOneSource struct {
+	Source
+	begun bool
+	first chan struct{}
+}
+
+func (s *oneByOneSource) Next(ctx context.Context) (chunk.Batch, error) {
+	if s.begun {
+		<-s.first
+	}
+	s.begun = true
+	return s.Source.Next(ctx)
 }
 
 // overlapping runs two batches, of which the first is in the encoder when the
@@ -34,9 +53,10 @@ func overlapping(t *testing.T, prepare func(*line), batches ...[]chunk.Event) (*
 	if prepare != nil {
 		prepare(line)
 	}
-	e := &heldEncoder{memEncoder: line.encoder, release: make(chan struct{})}
+	e := &heldEncoder{memEncoder: line.encoder, first: make(chan struct{}), release: make(chan struct{})}
 	parts := line.parts()
 	parts.Encoder = e
+	parts.Source = &oneByOneSource{Source: parts.Source, first: e.first}
 	done := make(chan error)
 	go func() { done <- New(line.cfg, parts).Run(t.Context()) }()
 	synctest.Wait()
