@@ -23,9 +23,7 @@ func (s *Source) stepOver(p *partition, bomb *kgo.ErrDecompressTooLarge) []item 
 	p.readTo(bomb.Offset, last, bomb.NextOffset)
 	for i := range items {
 		items[i].skipped, items[i].stage = &bomb.Offset, "decode"
-		items[i].err = chunk.Permanentf(chunk.ReasonTooLarge,
-			"the record batch of offsets %d to %d unfolds to more than decompress_max_bytes (%d); it lies where it was: "+
-				"if its records are meant, raise the bound and send them again", bomb.Offset, last, s.cfg.DecompressMaxBytes)
+		items[i].err = tooLarge(bomb, s.cfg.DecompressMaxBytes)
 	}
 	if !s.seek(p.topicPartition, kgo.EpochOffset{Epoch: bomb.Epoch, Offset: bomb.NextOffset}) {
 		p.lastOffset, p.lastWords = bomb.NextOffset, fmt.Errorf("topic %s partition %d: the record batch of offsets %d to %d is in the dead "+
@@ -33,6 +31,13 @@ func (s *Source) stepOver(p *partition, bomb *kgo.ErrDecompressTooLarge) []item 
 			p.topic, p.partition, bomb.Offset, last)
 	}
 	return items
+}
+
+// tooLarge is why a record batch is not unfolded.
+func tooLarge(bomb *kgo.ErrDecompressTooLarge, bound int) error {
+	return chunk.Permanentf(chunk.ReasonTooLarge,
+		"the record batch of offsets %d to %d unfolds to more than decompress_max_bytes (%d); it lies where it was: "+
+			"if its records are meant, raise the bound and send them again", bomb.Offset, bomb.NextOffset-1, bound)
 }
 
 // seek moves the client's position in a partition. It fails for one of which

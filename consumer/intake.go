@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -158,7 +159,7 @@ func (s *Source) interpret(it *item) error {
 	if it.record.Attrs.IsControl() {
 		return nil
 	}
-	it.events, it.tokens, it.err = s.decodeSafely(it.record)
+	it.events, it.tokens, it.err = decodeSafely(s.decode, s.tokens, toRecord(it.record), s.logger)
 	if it.err == nil {
 		return nil
 	}
@@ -171,21 +172,22 @@ func (s *Source) interpret(it *item) error {
 }
 
 // decodeSafely makes a panic the fault of the record: a bug that one record
-// brings to light must not stop its partition.
-func (s *Source) decodeSafely(r *kgo.Record) (events []chunk.Event, tokens int, err error) {
+// brings to light must not stop its partition. A nil tokens counts none.
+func decodeSafely(decode func(chunk.Record) ([]chunk.Event, error), tokens func(string) int, r chunk.Record, logger *slog.Logger,
+) (events []chunk.Event, n int, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.logger.Error("decoding panicked", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "stack", string(debug.Stack()))
+			logger.Error("decoding panicked", "topic", r.Topic, "partition", r.Partition, "offset", r.Offset, "stack", string(debug.Stack()))
 			events, err = nil, chunk.Permanentf(chunk.ReasonPanicked, "decoding panicked (a bug, please report it with the worker's log)")
 		}
 	}()
-	events, err = s.decode(toRecord(r))
+	events, err = decode(r)
 	for i := range events {
-		if events[i].Text != "" {
-			tokens += s.tokens(events[i].Text)
+		if tokens != nil && events[i].Text != "" {
+			n += tokens(events[i].Text)
 		}
 	}
-	return events, tokens, err
+	return events, n, err
 }
 
 func toRecord(r *kgo.Record) chunk.Record {

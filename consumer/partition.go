@@ -1,10 +1,23 @@
 package consumer
 
-import "github.com/twmb/franz-go/pkg/kgo"
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
 
 type topicPartition struct {
 	topic     string
 	partition int32
+}
+
+// sortedKeys are the partitions of a map in order.
+func sortedKeys[V any](m map[topicPartition]V) []topicPartition {
+	return slices.SortedFunc(maps.Keys(m), func(a, b topicPartition) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	})
 }
 
 // partition is one assignment of a partition to this member. A partition that

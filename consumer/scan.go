@@ -1,0 +1,360 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"chunktide/chunk"
+)
+
+// Range is a stretch of one partition: the records at offsets From to To-1.
+type Range struct {
+	Topic     string
+	Partition int32
+	From, To  int64
+}
+
+// Visited is one record of a [Scan].
+type Visited struct {
+	// Record is what was read. Only Origin is set for a record batch that
+	// unfolds to more than decompress_max_bytes; it is visited once, at its last
+	// offset.
+	Record chunk.Record
+	// Events are what it says; none if it is no change of a chunk.
+	Events []chunk.Event
+	// Err says why it is malformed: a permanent error. A worker would send the
+	// record to the dead letters.
+	Err error
+}
+
+// Ranges are the whole of cfg's topics as they stand now, from the first record
+// that is there to the end of what the isolation level lets be read; ordered
+// by topic and partition. Empty partitions are listed, with From equal to To.
+func Ranges(ctx context.Context, cfg Config) ([]Range, error) {
+	client, err := connect(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return listRanges(ctx, kadm.NewClient(client), cfg)
+}
+
+func listRanges(ctx context.Context, adm *kadm.Client, cfg Config) ([]Range, error) {
+	starts, err := listed(adm.ListStartOffsets(ctx, cfg.Topics...))
+	if err != nil {
+		return nil, fmt.Errorf("find where the topics start: %w", err)
+	}
+	ends, err := listEnds(ctx, adm, cfg)
+	if err != nil {
+		return nil, err
+	}
+	var ranges []Range
+	for _, id := range sortedKeys(ends) {
+		ranges = append(ranges, Range{Topic: id.topic, Partition: id.partition, From: min(starts[id], ends[id]), To: ends[id]})
+	}
+	return ranges, nil
+}
+
+// connect reaches a broker, or says what to check.
+func connect(ctx context.Context, cfg Config, more ...kgo.Opt) (*kgo.Client, error) {
+	options, err := ClientOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(append(options, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("set up the Kafka client: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, prepareTimeout)
+	defer cancel()
+	if err := client.Ping(limited); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("reach Kafka at %v: check brokers, sasl and tls: %w", cfg.Brokers, err)
+	}
+	return client, nil
+}
+
+// Scan visits every record of the ranges, in the order of offsets within each
+// partition; the partitions come interleaved. It belongs to no group and
+// commits nothing. At most one range may be of a partition.
+//
+// It ends by position, not by count: compaction and transactions leave offsets
+// without a record. Under read_committed, records of aborted transactions are
+// not visited, and a range must not reach beyond the last stable offset.
+// Memory is bounded by one fetch of each broker (fetch_max_bytes).
+//
+// A malformed record is visited like any other. Scan returns visit's first
+// error as it is; and an error of its own for what it cannot read, such as
+// records that retention deletes while it runs. decode is as in [New].
+func Scan(ctx context.Context, cfg Config, ranges []Range, decode func(chunk.Record) ([]chunk.Event, error),
+	visit func(Visited) error, logger *slog.Logger,
+) error {
+	s := &scan{cfg: cfg, decode: decode, visit: visit, logger: logger, open: map[topicPartition]*Range{}}
+	consume := map[string]map[int32]kgo.Offset{}
+	for _, r := range ranges {
+		id := topicPartition{r.Topic, r.Partition}
+		if s.open[id] != nil {
+			return fmt.Errorf("scan topic %s partition %d: the partition is given twice", r.Topic, r.Partition)
+		}
+		if r.From >= r.To {
+			continue
+		}
+		s.open[id] = &r
+		if consume[r.Topic] == nil {
+			consume[r.Topic] = map[int32]kgo.Offset{}
+		}
+		consume[r.Topic][r.Partition] = kgo.NewOffset().At(r.From)
+	}
+	if len(s.open) == 0 {
+		return nil
+	}
+	s.isolation = kgo.ReadCommitted()
+	if cfg.Isolation == "read_uncommitted" {
+		s.isolation = kgo.ReadUncommitted()
+	}
+	var err error
+	s.client, err = connect(ctx, cfg,
+		kgo.ConsumePartitions(consume),
+		kgo.FetchMaxBytes(cfg.FetchMaxBytes),
+		kgo.BrokerMaxReadBytes(cfg.ResponseMaxBytes),
+		kgo.FetchMaxWait(min(cfg.FetchMaxWait, scanQuiet)),
+		kgo.MaxDecompressBatchBytes(cfg.DecompressMaxBytes),
+		kgo.FetchIsolationLevel(s.isolation),
+		kgo.KeepControlRecords(), // they are positions too
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.WithLogger(clientLog{logger}))
+	if err != nil {
+		return err
+	}
+	defer s.client.Close()
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// scanQuiet is how long nothing may come before the partitions are asked
+// whether there is anything left.
+const scanQuiet = 500 * time.Millisecond
+
+// scan is one run of Scan. It is used by one goroutine.
+type scan struct {
+	cfg       Config
+	client    *kgo.Client
+	isolation kgo.IsolationLevel
+	decode    func(chunk.Record) ([]chunk.Event, error)
+	visit     func(Visited) error
+	logger    *slog.Logger
+	// open are the ranges that are not read to their ends; From moves along.
+	open map[topicPartition]*Range
+}
+
+// check refuses a range that the log does not have: its records would never
+// come.
+func (s *scan) check(ctx context.Context) error {
+	cfg := s.cfg
+	cfg.Topics = nil
+	for id := range s.open {
+		cfg.Topics = append(cfg.Topics, id.topic)
+	}
+	there, err := listRanges(ctx, kadm.NewClient(s.client), cfg)
+	if err != nil {
+		return err
+	}
+	for _, id := range sortedKeys(s.open) {
+		want, known := s.open[id], false
+		for _, r := range there {
+			if r.Topic != id.topic || r.Partition != id.partition {
+				continue
+			}
+			known = true
+			if want.From < r.From || want.To > r.To {
+				return fmt.Errorf("scan topic %s partition %d: offsets %d to %d are asked for, but the log holds %d to %d (%s): "+
+					"records were deleted since, or the offsets are of another topic", id.topic, id.partition, want.From, want.To, r.From, r.To, s.cfg.Isolation)
+			}
+		}
+		if !known {
+			return fmt.Errorf("scan topic %s: it has no partition %d", id.topic, id.partition)
+		}
+	}
+	return nil
+}
+
+func (s *scan) run(ctx context.Context) error {
+	for len(s.open) > 0 {
+		limited, cancel := context.WithTimeout(ctx, scanQuiet)
+		fetches := s.client.PollRecords(limited, s.cfg.Batch.Events)
+		cancel()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		quiet := true
+		var failed error
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			if r := s.open[topicPartition{f.Topic, f.Partition}]; failed == nil && r != nil {
+				quiet = quiet && len(f.Records) == 0 && f.Err == nil
+				failed = s.take(r, f)
+			} else if failed == nil && f.Topic == "" {
+				failed = s.fetchError(f)
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+		if !quiet {
+			continue
+		}
+		for _, id := range sortedKeys(s.open) {
+			if s.exhausted(ctx, s.open[id]) {
+				s.finish(id)
+			}
+		}
+	}
+	return nil
+}
+
+// take visits the records of one partition that are in its range.
+func (s *scan) take(r *Range, f kgo.FetchTopicPartition) error {
+	for _, record := range f.Records {
+		if record.Offset >= r.To {
+			r.From = r.To
+			break
+		}
+		r.From = record.Offset + 1
+		if record.Attrs.IsControl() {
+			continue
+		}
+		v := Visited{Record: toRecord(record)}
+		v.Events, _, v.Err = decodeSafely(s.decode, nil, v.Record, s.logger)
+		if v.Err != nil {
+			if _, permanent := chunk.ReasonOf(v.Err); !permanent {
+				return fmt.Errorf("decode topic %s partition %d offset %d: %w", r.Topic, r.Partition, record.Offset, v.Err)
+			}
+		}
+		if err := s.visit(v); err != nil {
+			return err
+		}
+	}
+	var bomb *kgo.ErrDecompressTooLarge
+	switch {
+	case r.From >= r.To:
+	case errors.As(f.Err, &bomb):
+		if err := s.stepOver(r, bomb); err != nil {
+			return err
+		}
+	case f.Err != nil:
+		return s.fetchError(f)
+	}
+	if r.From >= r.To {
+		s.finish(topicPartition{r.Topic, r.Partition})
+	}
+	return nil
+}
+
+// stepOver visits a record batch that is too large to be unfolded as one
+// malformed record, and goes on behind it.
+func (s *scan) stepOver(r *Range, bomb *kgo.ErrDecompressTooLarge) error {
+	r.From = bomb.NextOffset
+	if r.From < r.To {
+		s.client.RemoveConsumePartitions(map[string][]int32{r.Topic: {r.Partition}})
+		s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.Topic: {r.Partition: kgo.NewOffset().At(r.From)}})
+	}
+	return s.visit(Visited{
+		Record: chunk.Record{Origin: chunk.Origin{Topic: r.Topic, Partition: r.Partition, Offset: bomb.NextOffset - 1}},
+		Err:    tooLarge(bomb, s.cfg.DecompressMaxBytes),
+	})
+}
+
+// fetchError is nil for what the client gets over by itself.
+func (s *scan) fetchError(f kgo.FetchTopicPartition) error {
+	switch {
+	case f.Err == nil, errors.Is(f.Err, context.DeadlineExceeded), errors.Is(f.Err, context.Canceled),
+		kerr.IsRetriable(f.Err) && !errors.Is(f.Err, kerr.UnknownTopicID), kgo.IsRetryableBrokerErr(f.Err):
+		return nil
+	case errors.Is(f.Err, kerr.OffsetOutOfRange):
+		return fmt.Errorf("scan topic %s partition %d: records were deleted while they were read (by retention, or with the topic); try again: %w",
+			f.Topic, f.Partition, f.Err)
+	default:
+		return fmt.Errorf("scan topic %s partition %d: %w", f.Topic, f.Partition, f.Err)
+	}
+}
+
+// finish ends a partition.
+func (s *scan) finish(id topicPartition) {
+	delete(s.open, id)
+	s.client.RemoveConsumePartitions(map[string][]int32{id.topic: {id.partition}})
+}
+
+// exhausted asks the partition's leader whether there is a record left in the
+// range: the last offsets of a range may be without any (compaction, an empty
+// batch), and then no record ever comes that shows its end. It is false
+// whenever that cannot be told; what is wrong then comes out where the records
+// are read.
+func (s *scan) exhausted(ctx context.Context, r *Range) bool {
+	limited, cancel := context.WithTimeout(ctx, endsDeadline)
+	defer cancel()
+	topics, err := kadm.NewClient(s.client).ListTopics(limited, r.Topic)
+	if err != nil || topics.Error() != nil {
+		return false
+	}
+	for at := r.From; ; {
+		p, ok := s.fetchOne(limited, topics[r.Topic], r.Partition, at)
+		if !ok {
+			return false
+		}
+		stable := p.LastStableOffset
+		if s.cfg.Isolation == "read_uncommitted" {
+			stable = p.HighWatermark
+		}
+		if len(p.RecordBatches) == 0 {
+			return stable >= r.To
+		}
+		found, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+			KeepControlRecords: true, Offset: at, IsolationLevel: s.isolation, Topic: r.Topic, Partition: r.Partition,
+		}, &p, kgo.DefaultDecompressor(), nil)
+		switch {
+		case found.Err != nil:
+			return false
+		case len(found.Records) > 0:
+			return found.Records[0].Offset >= r.To
+		case next >= r.To:
+			return true
+		case next <= at:
+			return false
+		}
+		at = next
+	}
+}
+
+// fetchOne reads the record batch at an offset, by a request of its own.
+func (s *scan) fetchOne(ctx context.Context, topic kadm.TopicDetail, partition int32, at int64) (kmsg.FetchResponseTopicPartition, bool) {
+	var none kmsg.FetchResponseTopicPartition
+	req := kmsg.NewPtrFetchRequest()
+	req.MinBytes, req.MaxBytes, req.IsolationLevel = 0, 1, 1 // the first batch comes whatever its size
+	if s.cfg.Isolation == "read_uncommitted" {
+		req.IsolationLevel = 0
+	}
+	t, p := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
+	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, at, 1
+	t.Topic, t.TopicID, t.Partitions = topic.Topic, topic.ID, append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	answer, err := s.client.Broker(int(topic.Partitions[partition].Leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return none, false
+	}
+	resp, ok := answer.(*kmsg.FetchResponse)
+	// A broker that throttles answers with nothing, which then says nothing.
+	if !ok || resp.ErrorCode != 0 || resp.ThrottleMillis > 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return none, false
+	}
+	got := resp.Topics[0].Partitions[0]
+	return got, got.ErrorCode == 0 && got.Partition == partition
+}
