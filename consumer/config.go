@@ -90,7 +90,8 @@ type Config struct {
 // Batch closes a micro-batch at whichever bound is reached first. Only a
 // single record may exceed one.
 type Batch struct {
-	// Tokens bounds the texts to encode, by the model's own count.
+	// Tokens bounds the texts to encode, as estimated from their length and
+	// script: to count them would double the work of a replay.
 	Tokens int `mapstructure:"tokens"`
 	// Events bounds events; a record without any counts as one.
 	Events int `mapstructure:"events"`

@@ -76,7 +76,8 @@ var ErrClosed = errors.New("the source is closed")
 
 // New connects, checks the topics, and joins the group. ctx bounds that much
 // and no more. decode turns a record into events, with a permanent error for
-// one that is malformed; tokens counts a text as the model will. A nil reg
+// one that is malformed; tokens tells about how many of a text the model will
+// read, and is called for every text. A nil reg
 // registers no metrics. The source runs until Close.
 func New(ctx context.Context, cfg Config, decode func(chunk.Record) ([]chunk.Event, error),
 	tokens func(text string) int, logger *slog.Logger, reg prometheus.Registerer,

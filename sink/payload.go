@@ -37,37 +37,44 @@ const (
 
 func pointID(id chunk.ID) *qdrant.PointId { return qdrant.NewIDUUID(id.String()) }
 
-// encode makes the stored form of a point.
-func (s *Sink) encode(p *chunk.Point, now time.Time) (*qdrant.PointStruct, error) {
-	own := map[string]any{
-		ownVersion: int64(p.Version), ownTombstone: p.Op != chunk.Upsert, ownModel: s.model.Version,
-		ownEventTime: p.EventTime.UTC().Format(time.RFC3339Nano), ownIndexedAt: now.UTC().Format(time.RFC3339Nano),
-	}
+// pointOverhead is the most that a point's id, the name of its vector and their
+// tags and lengths take on the wire.
+const pointOverhead = 128
+
+// encode makes the stored form of a point, of values that it takes from v, and
+// adds its size on the wire to v's. At is now, as it is to be stored.
+func (s *Sink) encode(p *chunk.Point, at string, v *values) (*qdrant.PointStruct, error) {
+	own := make(map[string]*qdrant.Value, 11)
+	own[ownVersion], own[ownTombstone] = v.integer(int64(p.Version)), v.boolean(p.Op != chunk.Upsert)
+	own[ownModel], own[ownIndexedAt] = v.text(s.model.Version), v.text(at)
+	own[ownEventTime] = v.text(p.EventTime.UTC().Format(time.RFC3339Nano))
 	if p.Origin.Topic != "" {
-		own[ownTopic], own[ownPartition], own[ownOffset] = p.Origin.Topic, int64(p.Origin.Partition), p.Origin.Offset
+		own[ownTopic], own[ownPartition], own[ownOffset] = v.text(p.Origin.Topic), v.integer(int64(p.Origin.Partition)), v.integer(p.Origin.Offset)
 	}
-	payload := map[string]any{keySource: p.Source, keyDocument: p.DocumentID, keyOwn: own}
+	payload := make(map[string]*qdrant.Value, 7)
+	payload[keySource], payload[keyDocument] = v.text(p.Source), v.text(p.DocumentID)
 	if p.Op != chunk.DeleteDocument {
-		payload[keyChunk] = p.ChunkID
+		payload[keyChunk] = v.text(p.ChunkID)
 	}
 	// A point without vectors needs an empty map: without one the server takes
 	// the request to be malformed.
 	vectors := map[string]*qdrant.Vector{}
 	if p.Op == chunk.Upsert {
-		own[ownHash], own[ownTruncated], own[ownTokens] = p.Hash.String(), p.Embedding.Truncated, int64(p.Embedding.Tokens)
-		payload[keyPosition], payload[s.cfg.TextKey] = p.Position, p.Text
-		metadata := p.Metadata
-		if metadata == nil {
-			metadata = map[string]any{}
+		own[ownHash], own[ownTruncated], own[ownTokens] = v.text(p.Hash.String()), v.boolean(p.Embedding.Truncated), v.integer(int64(p.Embedding.Tokens))
+		payload[keyPosition], payload[s.cfg.TextKey] = v.integer(p.Position), v.text(p.Text)
+		metadata, err := v.of(p.Metadata)
+		if err != nil {
+			return nil, chunk.Permanent(chunk.ReasonIndexRefused, fmt.Errorf("metadata has a value that the index cannot hold: %w", err))
 		}
 		payload[s.cfg.MetadataKey] = metadata
 		vectors[vectorName] = qdrant.NewVectorDense(p.Embedding.Vector)
 	}
-	values, err := qdrant.TryValueMap(payload)
-	if err != nil {
-		return nil, chunk.Permanent(chunk.ReasonIndexRefused, fmt.Errorf("metadata has a value that the index cannot hold: %w", err))
+	payload[keyOwn] = v.object(own)
+	for key := range payload {
+		v.bytes += len(key)
 	}
-	return &qdrant.PointStruct{Id: pointID(p.ID), Payload: values, Vectors: qdrant.NewVectorsMap(vectors)}, nil
+	v.bytes += pointOverhead + 4*len(p.Embedding.Vector)
+	return &qdrant.PointStruct{Id: pointID(p.ID), Payload: payload, Vectors: qdrant.NewVectorsMap(vectors)}, nil
 }
 
 // Record is a stored point with its identity.

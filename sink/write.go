@@ -9,7 +9,6 @@ import (
 
 	"github.com/qdrant/go-client/qdrant"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 
 	"chunktide/chunk"
 )
@@ -29,7 +28,8 @@ const (
 // stored version holds its write back. It is written as a denial so that a
 // point without a version, which somebody else put there, is replaced; asking
 // for "lower than mine" would never match it.
-func (f fence) filter(points []*chunk.Point) *qdrant.Filter {
+// The points stand there twice, as states and as they are sent.
+func (f fence) filter(points []*chunk.Point, encoded []*qdrant.PointStruct) *qdrant.Filter {
 	held := make([]*qdrant.Condition, len(points))
 	for i, p := range points {
 		limit := float64(p.Version) // exact: versions are below 2^53
@@ -38,7 +38,7 @@ func (f fence) filter(points []*chunk.Point) *qdrant.Filter {
 			holds = &qdrant.Range{Gt: &limit}
 		}
 		held[i] = qdrant.NewFilterAsCondition(&qdrant.Filter{Must: []*qdrant.Condition{
-			qdrant.NewHasID(pointID(p.ID)), qdrant.NewRange(pathVersion, holds),
+			qdrant.NewHasID(encoded[i].GetId()), qdrant.NewRange(pathVersion, holds),
 		}})
 	}
 	return &qdrant.Filter{MustNot: []*qdrant.Condition{qdrant.NewFilterAsCondition(&qdrant.Filter{Should: held})}}
@@ -109,32 +109,30 @@ func (s *Sink) check(p *chunk.Point) error {
 // bounded by points and bytes. After an error some of them may have been
 // stored.
 func (s *Sink) write(ctx context.Context, f fence, points []*chunk.Point) error {
-	now := time.Now()
+	at := time.Now().UTC().Format(time.RFC3339Nano)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.cfg.ParallelRequests)
 	for part := range slices.Chunk(points, s.cfg.RequestPoints) {
-		group.Go(func() error { return s.writePart(ctx, f, part, now) })
+		group.Go(func() error { return s.writePart(ctx, f, part, at) })
 	}
 	return group.Wait()
 }
 
 // writePart writes points that are few enough for a request, in several if
 // they are too large for one.
-func (s *Sink) writePart(ctx context.Context, f fence, points []*chunk.Point, now time.Time) error {
+func (s *Sink) writePart(ctx context.Context, f fence, points []*chunk.Point, at string) error {
 	for len(points) > 0 {
-		var request []*qdrant.PointStruct
-		size := 0
+		request := make([]*qdrant.PointStruct, 0, len(points))
+		var made values
 		for _, p := range points {
-			encoded, err := s.encode(p, now)
+			encoded, err := s.encode(p, at, &made)
 			if err != nil {
 				return err
 			}
-			bytes := proto.Size(encoded)
-			if len(request) > 0 && size+bytes > s.cfg.RequestBytes {
+			if len(request) > 0 && made.bytes > s.cfg.RequestBytes {
 				break
 			}
 			request = append(request, encoded)
-			size += bytes
 		}
 		if err := s.writeRequest(ctx, f, points[:len(request)], request); err != nil {
 			return fmt.Errorf("write %d points to %s: %w", len(request), s.collection, err)
@@ -145,7 +143,7 @@ func (s *Sink) writePart(ctx context.Context, f fence, points []*chunk.Point, no
 }
 
 func (s *Sink) writeRequest(ctx context.Context, f fence, points []*chunk.Point, encoded []*qdrant.PointStruct) error {
-	filter := f.filter(points)
+	filter := f.filter(points, encoded)
 	if s.unfenced {
 		filter = nil
 	}
@@ -153,9 +151,9 @@ func (s *Sink) writeRequest(ctx context.Context, f fence, points []*chunk.Point,
 		Upsert: &qdrant.PointsUpdateOperation_PointStructList{Points: encoded, UpdateFilter: filter},
 	}}}
 	var tombs []*qdrant.PointId
-	for _, p := range points {
+	for i, p := range points {
 		if p.Op != chunk.Upsert {
-			tombs = append(tombs, pointID(p.ID))
+			tombs = append(tombs, encoded[i].GetId())
 		}
 	}
 	if len(tombs) > 0 {

@@ -69,7 +69,7 @@ func New(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, obse
 	if err != nil {
 		return w, err
 	}
-	if w.Source, err = consumer.New(ctx, cfg.Kafka, decoder.Decode, encoder.Tokens, logger, reg); err != nil {
+	if w.Source, err = consumer.New(ctx, cfg.Kafka, decoder.Decode, recipe.EstimateTokens, logger, reg); err != nil {
 		return w, err
 	}
 	w.Line = pipeline.New(cfg.Pipeline, pipeline.Parts{
