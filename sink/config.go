@@ -50,6 +50,10 @@ type Config struct {
 	// RequestTimeout bounds one attempt of a request.
 	RequestTimeout time.Duration `mapstructure:"request_timeout"`
 	Retry          Retry         `mapstructure:"retry"`
+	// Group, when set, is the consumer group whose events are written. The
+	// events of a group are shared out among its members, so all of them must
+	// go to one collection: another one of the index is refused.
+	Group string `mapstructure:"-"`
 	// Dial, when set, opens the connections in place of TCP: for a program that
 	// embeds the worker, and for a server within the process.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error) `mapstructure:"-"`

@@ -33,8 +33,10 @@ type Sink struct {
 func (c *reader) Collection() string { return c.collection }
 
 // Open connects a worker: it makes the collection and the alias where they are
-// absent, and refuses a collection of another model. Many workers may open one
-// index at once. It tries until ctx ends if Qdrant does not answer.
+// absent, and refuses a collection of another model. It never moves the alias:
+// when another model was promoted, a worker of the old one goes on with the
+// collection that it has, so that a rollback finds it current. Many workers may
+// open one index at once. It tries until ctx ends if Qdrant does not answer.
 func Open(ctx context.Context, cfg Config, model Model, logger *slog.Logger, reg prometheus.Registerer) (*Sink, error) {
 	s, err := newSink(cfg, model, logger, reg)
 	if err != nil {
@@ -89,24 +91,28 @@ func (c *reader) resolve(ctx context.Context) error {
 	return c.model.verify(target, info)
 }
 
-// ensure makes what is absent and verifies what is there.
+// ensure chooses the collection, makes what is absent and verifies what is
+// there.
 func (s *Sink) ensure(ctx context.Context) error {
-	target, err := s.alias(ctx)
+	target, err := s.choose(ctx)
 	if err != nil {
 		return err
 	}
-	// A worker that was told its collection may fill it beside the one that
-	// is served. Otherwise an alias on another collection means another model.
-	if target != "" && target != s.collection && s.cfg.Collection == "" {
-		info, err := s.info(ctx, target)
-		if err != nil {
-			return err
-		}
-		if err := s.model.verify(target, info); err != nil {
-			return err
-		}
-		s.collection = target
+	if err := s.ensureCollection(ctx); err != nil {
+		return err
 	}
+	if s.cfg.Group != "" {
+		if err := s.note(ctx, s.collection, map[string]any{noteGroup + s.cfg.Group: true}); err != nil {
+			return fmt.Errorf("note the group in the metadata of collection %s: %w", s.collection, err)
+		}
+	}
+	if target == "" {
+		return s.createAlias(ctx)
+	}
+	return nil
+}
+
+func (s *Sink) ensureCollection(ctx context.Context) error {
 	exists, err := s.exists(ctx, s.collection)
 	if err != nil {
 		return err
@@ -123,13 +129,7 @@ func (s *Sink) ensure(ctx context.Context) error {
 	if err := s.model.verify(s.collection, info); err != nil {
 		return err
 	}
-	if err := s.indexPayload(ctx, info); err != nil {
-		return err
-	}
-	if target == "" {
-		return s.createAlias(ctx)
-	}
-	return nil
+	return s.indexPayload(ctx, info)
 }
 
 func (c *client) exists(ctx context.Context, collection string) (yes bool, err error) {
@@ -159,13 +159,15 @@ func (s *Sink) create(ctx context.Context) error {
 	if !s.cfg.Create {
 		return fmt.Errorf("collection %s does not exist: make it, or set qdrant.create", s.collection)
 	}
+	metadata := s.model.pin()
+	metadata[noteIndex] = qdrant.NewValueString(s.cfg.Index)
 	err := s.do(ctx, opEnsure, func(ctx context.Context) error {
 		_, err := s.collect.Create(ctx, &qdrant.CreateCollection{
 			CollectionName: s.collection,
 			VectorsConfig: qdrant.NewVectorsConfigMap(map[string]*qdrant.VectorParams{vectorName: {
 				Size: uint64(s.model.Dim), Distance: qdrant.Distance_Cosine, OnDisk: &s.cfg.OnDisk,
 			}}),
-			ShardNumber: &s.cfg.Shards, ReplicationFactor: &s.cfg.ReplicationFactor, Metadata: s.model.pin(),
+			ShardNumber: &s.cfg.Shards, ReplicationFactor: &s.cfg.ReplicationFactor, Metadata: metadata,
 		})
 		return err
 	})
@@ -210,12 +212,8 @@ func (s *Sink) createAlias(ctx context.Context) error {
 	if !s.cfg.Create {
 		return fmt.Errorf("alias %s does not exist: make it, or set qdrant.create", s.cfg.Index)
 	}
-	err := s.do(ctx, opEnsure, func(ctx context.Context) error {
-		_, err := s.collect.UpdateAliases(ctx, &qdrant.ChangeAliases{
-			Actions: []*qdrant.AliasOperations{qdrant.NewAliasCreate(s.cfg.Index, s.collection)},
-		})
-		return err
-	})
+	err := s.changeAliases(ctx, qdrant.NewAliasCreate(s.cfg.Index, s.collection),
+		qdrant.NewAliasCreate(guardOf(s.cfg.Index, s.collection), s.collection))
 	if err != nil {
 		return fmt.Errorf("create the alias to %s (is a collection called %s?): %w", s.collection, s.cfg.Index, err)
 	}
@@ -248,13 +246,10 @@ func Check(ctx context.Context, cfg Config, model Model, logger *slog.Logger) (d
 		return "", fmt.Errorf("no answer from Qdrant at %s: %w; check qdrant.address (the gRPC port), qdrant.tls and qdrant.api_key", cfg.Address, err)
 	}
 	detail = fmt.Sprintf("Qdrant %s at %s", health.GetVersion(), cfg.Address)
-	target, err := s.alias(ctx)
-	if err != nil {
+	if _, err := s.choose(ctx); err != nil {
 		return "", err
 	}
-	if target == "" || cfg.Collection != "" {
-		target = s.collection
-	}
+	target := s.collection
 	exists, err := s.exists(ctx, target)
 	switch {
 	case err != nil:

@@ -108,11 +108,14 @@ func (c *reader) scroll(ctx context.Context, filter *qdrant.Filter, payload *qdr
 
 // Live counts the searchable chunks, exactly.
 func (c *reader) Live(ctx context.Context) (int, error) {
+	return c.count(ctx, &qdrant.Filter{MustNot: []*qdrant.Condition{qdrant.NewMatchBool(pathTombstone, true)}})
+}
+
+func (c *reader) count(ctx context.Context, filter *qdrant.Filter) (int, error) {
 	var n uint64
 	err := c.do(ctx, opCount, func(ctx context.Context) error {
 		answer, err := c.points.Count(ctx, &qdrant.CountPoints{
-			CollectionName: c.collection, Exact: qdrant.PtrOf(true), ReadConsistency: majority(),
-			Filter: &qdrant.Filter{MustNot: []*qdrant.Condition{qdrant.NewMatchBool(pathTombstone, true)}},
+			CollectionName: c.collection, Exact: qdrant.PtrOf(true), ReadConsistency: majority(), Filter: filter,
 		})
 		n = answer.GetResult().GetCount()
 		return err

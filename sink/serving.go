@@ -48,15 +48,27 @@ func (a *Aliases) Serving(ctx context.Context, alias string) (collection string,
 
 // target returns the collection that an alias points to, or "".
 func (c *client) target(ctx context.Context, alias string) (collection string, err error) {
+	aliases, err := c.aliases(ctx)
+	return targetOf(alias, aliases), err
+}
+
+func targetOf(alias string, list []*qdrant.AliasDescription) string {
+	for _, a := range list {
+		if a.GetAliasName() == alias {
+			return a.GetCollectionName()
+		}
+	}
+	return ""
+}
+
+func (c *client) aliases(ctx context.Context) (list []*qdrant.AliasDescription, err error) {
 	err = c.do(ctx, opEnsure, func(ctx context.Context) error {
 		answer, err := c.collect.ListAliases(ctx, &qdrant.ListAliasesRequest{})
-		collection = ""
-		for _, a := range answer.GetAliases() {
-			if a.GetAliasName() == alias {
-				collection = a.GetCollectionName()
-			}
-		}
+		list = answer.GetAliases()
 		return err
 	})
-	return collection, err
+	if err != nil {
+		return nil, fmt.Errorf("list the aliases: %w", err)
+	}
+	return list, nil
 }

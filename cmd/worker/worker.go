@@ -59,6 +59,7 @@ func New(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, obse
 		}
 	}()
 	recipe := encoder.Recipe()
+	cfg.Qdrant.Group = cfg.Kafka.Group
 	if w.Index, err = sink.Open(ctx, cfg.Qdrant, ModelPin(recipe), logger, reg); err != nil {
 		return w, err
 	}
