@@ -202,13 +202,13 @@ func (m *message) rowDraft(row object) (draft, error) {
 	if f.text == columns.UnavailableValue && f.text != "" {
 		f.text, f.textUnchanged = "", true
 	}
-	f.metadata, err = m.rowMetadata(row)
+	f.metadata, err = m.columnMetadata(row, columns.Metadata)
 	return f, err
 }
 
-// rowMetadata reads a column that holds a JSON object, as such or as text.
-func (m *message) rowMetadata(row object) (map[string]any, error) {
-	d, column := m.decoder, m.decoder.cfg.Debezium.Metadata
+// columnMetadata reads a column that holds a JSON object, as such or as text.
+func (m *message) columnMetadata(row object, column string) (map[string]any, error) {
+	d := m.decoder
 	switch v := row[column].(type) {
 	case nil:
 		return nil, nil

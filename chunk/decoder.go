@@ -174,6 +174,10 @@ type message struct {
 	record  Record
 	// time is the event's time unless the event knows better.
 	time time.Time
+	// row says that it is no record but a [Row]; bare that it is one without an
+	// operation. asOf is the row's.
+	row, bare bool
+	asOf      Version
 }
 
 // events tells native and Debezium apart and decodes.

@@ -34,10 +34,10 @@ func (m *message) native(o object) ([]Event, error) {
 	if f.source, err = d.name(o, "source", false); err != nil {
 		return nil, err
 	}
-	if f.document, err = d.name(o, "document_id", false); err != nil {
+	if f.document, err = d.name(o, "document_id", m.bare); err != nil {
 		return nil, err
 	}
-	if f.chunk, err = d.name(o, "chunk_id", false); err != nil {
+	if f.chunk, err = d.name(o, "chunk_id", m.bare); err != nil {
 		return nil, err
 	}
 	if f.position, err = position(o, "position"); err != nil {
@@ -56,6 +56,13 @@ func (m *message) native(o object) ([]Event, error) {
 	case nil:
 	case object:
 		if f.metadata, err = d.metadata("metadata", v); err != nil {
+			return nil, err
+		}
+	case string:
+		if !m.bare {
+			return nil, wrongType("metadata", v, "an object")
+		}
+		if f.metadata, err = m.columnMetadata(o, "metadata"); err != nil {
 			return nil, err
 		}
 	default:
@@ -118,6 +125,9 @@ func (m *message) finish(f draft) ([]Event, error) {
 	if f.source == "" {
 		f.source = m.record.Topic
 	}
+	if f.source == "" {
+		return nil, Permanentf(ReasonNoIdentity, "source is missing: name it in the row, or set events.default_source to what the live events have")
+	}
 	if f.document == "" {
 		return nil, Permanentf(ReasonNoIdentity, "document_id is missing: it says which document the chunk belongs to")
 	}
@@ -176,6 +186,8 @@ func (m *message) event(f draft) Event {
 func (m *message) version(f draft) (Version, error) {
 	policy := m.decoder.cfg.Versions
 	switch {
+	case m.row:
+		return m.rowVersion(f.version)
 	case policy == VersionsRecord:
 	case f.version != 0:
 		return f.version, nil
