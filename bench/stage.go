@@ -73,7 +73,9 @@ func Open(ctx context.Context, dir string) (s *Stage, err error) {
 	if s.corpus, err = godocs.All(ctx); err != nil {
 		return s, err
 	}
-	s.client, err = kgo.NewClient(kgo.SeedBrokers(s.Kafka.Addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	// Small batches: what a client reads ahead is whole batches, and it is to be
+	// bounded by its settings and not by what was produced here.
+	s.client, err = kgo.NewClient(kgo.SeedBrokers(s.Kafka.Addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(64<<10))
 	return s, err
 }
 
