@@ -116,9 +116,9 @@ soak: setup-real ## the same at a low rate for MINUTES, and nothing may grow
 	go run ./prove/cmd/chaos -soak $(MINUTES)m -seed $(SEED) -json bin/soak-report.json
 
 .PHONY: bench
-bench: setup setup-real ## the worker against what bounds it, in ratios of one run (ONLY=ad for some of them)
+bench: setup setup-real ## the worker against what bounds it, in ratios of one run (ONLY=ad for some of them, PLOTS=docs/plots)
 	@mkdir -p bin
-	go run ./bench/cmd/bench $(if $(ONLY),-only $(ONLY)) -json bin/bench.json
+	go run ./bench/cmd/bench $(if $(ONLY),-only $(ONLY)) -plots $(or $(PLOTS),bin) -json bin/bench.json
 
 .PHONY: gpu-bench
 gpu-bench: ## the encoder against bare ONNX Runtime on an NVIDIA GPU (MODEL_DIR=, ONNXRUNTIME=libonnxruntime.so; docs/GPU.md)

@@ -92,3 +92,23 @@ func TestMarkdown(t *testing.T) {
 		t.Error("a bar that was missed is not told")
 	}
 }
+
+func TestThePlotHoldsItsCurves(t *testing.T) {
+	r := Result{Name: "(x) a plot", Plot: &Plot{X: "load", Y: "time", LogX: true, LogY: true}}
+	for i := 1; i <= 1000; i *= 10 {
+		r.Plot.add("first", float64(i), float64(i))
+		r.Plot.add("second", float64(i), float64(2*i))
+	}
+	svg, err := r.SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<svg", "(x) a plot", "load", "time", "first", "second"} {
+		if !strings.Contains(string(svg), want) {
+			t.Errorf("no %q in it", want)
+		}
+	}
+	if len(r.Plot.Curves) != 2 || len(r.Plot.Curves[1].XY) != 4 {
+		t.Errorf("curves: %v", r.Plot.Curves)
+	}
+}

@@ -46,6 +46,8 @@ type Result struct {
 	Rows [][]string `json:"rows"`
 	// Note says how it was measured.
 	Note string `json:"note"`
+	// Plot is nil where a table says it all.
+	Plot *Plot `json:"plot,omitempty"`
 }
 
 // Measurement is one of the benches.

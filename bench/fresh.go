@@ -31,6 +31,7 @@ func freshness(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 	o.say("  capacity %.0f events/s", capacity)
 
 	r.Head = []string{"load", "events/s", "events", "p50", "p99", "p99.9", "events a batch", "time of a batch"}
+	r.Plot = &Plot{X: "load, % of the capacity", Y: "from event to index, ms", LogY: true}
 	next := n // texts that no load before has used
 	for _, load := range []float64{.1, .5, .8} {
 		l := openLoad{rate: load * capacity, events: int(load * capacity * float64(o.sized(60))), from: next}
@@ -43,6 +44,9 @@ func freshness(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 			ms(quantile(l.fresh, .5)), ms(quantile(l.fresh, .99)), ms(quantile(l.fresh, .999)),
 			fmt.Sprintf("%.1f", l.perBatch), ms(l.batch),
 		})
+		for _, q := range []float64{.5, .99, .999} {
+			r.Plot.add(fmt.Sprintf("p%g", 100*q), 100*load, quantile(l.fresh, q).Seconds()*1e3)
+		}
 		o.say("  %.0f %%: p50 %s, p99 %s, p99.9 %s, a batch of %.1f events takes %s", 100*load,
 			ms(quantile(l.fresh, .5)), ms(quantile(l.fresh, .99)), ms(quantile(l.fresh, .999)), l.perBatch, ms(l.batch))
 		if load == .5 {

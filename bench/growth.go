@@ -25,6 +25,7 @@ func growth(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 		return r, err
 	}
 	r.Head = []string{"events", "processor time an event", "resident memory"}
+	r.Plot = &Plot{X: "events", Y: "MiB, and µs an event", LogX: true}
 	var runs []processRun
 	for _, n := range []int{1_000, 10_000, 100_000, 1_000_000} {
 		if n = o.sized(n); n < 1_000 {
@@ -40,6 +41,8 @@ func growth(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 			fmt.Sprint(n), fmt.Sprintf("%.0f µs", run.price()*1e6),
 			fmt.Sprintf("%.1f MiB", run.resident/(1<<20)),
 		})
+		r.Plot.add("resident memory, MiB", float64(n), run.resident/(1<<20))
+		r.Plot.add("processor time an event, µs", float64(n), run.price()*1e6)
 		o.say("  %d events: %.0f µs of processor time each, %.1f MiB", n, run.price()*1e6, run.resident/(1<<20))
 	}
 	last := runs[len(runs)-1]

@@ -62,6 +62,7 @@ func scale(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 		return r, err
 	}
 	r.Head = []string{"workers", "texts/s", "of the devices' ceiling", "linear"}
+	r.Plot = &Plot{X: "workers", Y: "texts/s"}
 	var one float64
 	for _, workers := range []int{1, 2, 4, 8, 16} {
 		rate, err := s.groupRate(ctx, topic, workers, window)
@@ -75,6 +76,8 @@ func scale(ctx context.Context, s *Stage, o Options) (r Result, err error) {
 		r.Rows = append(r.Rows, []string{
 			fmt.Sprint(workers), fmt.Sprintf("%.0f", rate), fmt.Sprintf("%.3f", rate/perSecond/float64(workers)), fmt.Sprintf("%.3f", linear),
 		})
+		r.Plot.add("the devices' ceiling", float64(workers), perSecond*float64(workers))
+		r.Plot.add("measured", float64(workers), rate)
 		o.say("  %d workers: %.0f texts/s, %.3f of linear", workers, rate, linear)
 		if workers == 8 {
 			r.Bar, r.Met = "≥ 0.95 linear to 8 workers", linear >= .95

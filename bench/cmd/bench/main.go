@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"strings"
@@ -25,6 +26,7 @@ func code() int {
 	only := flag.String("only", "", "letters of the measurements to run, such as ad; empty: all")
 	quick := flag.Bool("quick", false, "a fifth of the size, to see that it works")
 	out := flag.String("json", "", "also write the results to this file")
+	plots := flag.String("plots", "", "also draw the results that are curves, as bench-LETTER.svg in this folder")
 	profile := flag.String("cpuprofile", "", "write a profile of this process, which is the worker in a, c, d and f, to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -40,7 +42,7 @@ func code() int {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	if err := run(ctx, *only, *out, *quick); err != nil {
+	if err := run(ctx, *only, *out, *plots, *quick); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		return 1
 	}
@@ -57,7 +59,7 @@ type document struct {
 
 var errMissed = errors.New("a bar was missed")
 
-func run(ctx context.Context, only, out string, quick bool) (err error) {
+func run(ctx context.Context, only, out, plots string, quick bool) (err error) {
 	options := bench.Options{Quick: quick, Log: os.Stderr}
 	doc := document{Began: time.Now().UTC(), Go: runtime.Version(), Cores: runtime.GOMAXPROCS(0)}
 	missed := false
@@ -72,6 +74,11 @@ func run(ctx context.Context, only, out string, quick bool) (err error) {
 		doc.Results = append(doc.Results, r)
 		missed = missed || !r.Met
 		fmt.Println(r.Markdown())
+		if plots != "" && r.Plot != nil {
+			if err := draw(r, filepath.Join(plots, "bench-"+m.Letter+".svg")); err != nil {
+				return err
+			}
+		}
 	}
 	if out != "" {
 		data, err := json.MarshalIndent(doc, "", "  ")
@@ -86,6 +93,17 @@ func run(ctx context.Context, only, out string, quick bool) (err error) {
 		return errMissed
 	}
 	return nil
+}
+
+func draw(r bench.Result, path string) error {
+	picture, err := r.SVG()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
+	}
+	return os.WriteFile(path, picture, 0o600)
 }
 
 // one runs a measurement on servers of its own, so that none pays for what
