@@ -74,6 +74,41 @@ func OpenReader(ctx context.Context, cfg Config, model Model, logger *slog.Logge
 	return r, nil
 }
 
+// ErrNoCollection means that the collection is not there yet.
+var ErrNoCollection = errors.New("there is no such collection yet")
+
+// OpenWritten connects to the collection that a worker with these settings
+// would write to, to read it; it changes nothing. [ErrNoCollection] means that
+// the worker would make it.
+func OpenWritten(ctx context.Context, cfg Config, model Model, logger *slog.Logger, reg prometheus.Registerer) (*Reader, error) {
+	s, err := newSink(cfg, model, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.look(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("index %s: %w", cfg.Index, err), s.Close())
+	}
+	return &Reader{reader{client: s.client, model: model, collection: s.collection}}, nil
+}
+
+func (s *Sink) look(ctx context.Context) error {
+	if _, err := s.choose(ctx); err != nil {
+		return err
+	}
+	exists, err := s.exists(ctx, s.collection)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		return ErrNoCollection
+	}
+	info, err := s.info(ctx, s.collection)
+	if err != nil {
+		return err
+	}
+	return s.model.verify(s.collection, info)
+}
+
 // resolve finds the collection behind the alias and checks its model.
 func (c *reader) resolve(ctx context.Context) error {
 	target, err := c.alias(ctx)

@@ -26,15 +26,15 @@ func ownOnly() *qdrant.WithPayloadSelector {
 // Read returns what the index holds for those of the ids that it knows,
 // tombstones included; with content also text and vector. Double ids are
 // fine.
-func (s *Sink) Read(ctx context.Context, ids []chunk.ID, content bool) (map[chunk.ID]chunk.Stored, error) {
+func (c *reader) Read(ctx context.Context, ids []chunk.ID, content bool) (map[chunk.ID]chunk.Stored, error) {
 	out := make(map[chunk.ID]chunk.Stored, len(ids))
 	selector := qdrant.NewWithPayloadInclude(keyOwn)
 	vectors := qdrant.NewWithVectors(false)
 	page := pageSize
 	if content {
-		selector = qdrant.NewWithPayloadInclude(keyOwn, s.cfg.TextKey)
+		selector = qdrant.NewWithPayloadInclude(keyOwn, c.cfg.TextKey)
 		vectors = qdrant.NewWithVectorsInclude(vectorName)
-		page = s.cfg.RequestPoints
+		page = c.cfg.RequestPoints
 	}
 	for len(ids) > 0 {
 		n := min(page, len(ids))
@@ -43,15 +43,15 @@ func (s *Sink) Read(ctx context.Context, ids []chunk.ID, content bool) (map[chun
 			wanted[i] = pointID(id)
 		}
 		ids = ids[n:]
-		err := s.do(ctx, opRead, func(ctx context.Context) error {
-			answer, err := s.points.Get(ctx, &qdrant.GetPoints{
-				CollectionName: s.collection, Ids: wanted, WithPayload: selector, WithVectors: vectors, ReadConsistency: majority(),
+		err := c.do(ctx, opRead, func(ctx context.Context) error {
+			answer, err := c.points.Get(ctx, &qdrant.GetPoints{
+				CollectionName: c.collection, Ids: wanted, WithPayload: selector, WithVectors: vectors, ReadConsistency: majority(),
 			})
 			if err != nil {
 				return err
 			}
 			for _, p := range answer.GetResult() {
-				r := decode(&s.cfg, p.GetId(), p.GetPayload())
+				r := decode(&c.cfg, p.GetId(), p.GetPayload())
 				out[r.ID] = stored(r, p.GetVectors().GetVectors().GetVectors()[vectorName])
 			}
 			return nil
