@@ -109,7 +109,7 @@ func (b *batch) remove(e *chunk.Event, now state, to *Effect) {
 	case e.Op == chunk.DeleteDocument && e.Version == 1:
 		to.Unchanged++ // there is no version below it to remove
 		return
-	case e.Versionless() && !(now.living && precedes(now, e)), !e.Versionless() && e.Version <= now.version:
+	case e.Versionless() && (!now.living || !precedes(now, e)), !e.Versionless() && e.Version <= now.version:
 		to.Unchanged++
 		return
 	case e.Op == chunk.Delete && !now.living:

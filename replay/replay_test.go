@@ -22,7 +22,9 @@ import (
 const batchEvents = 16
 
 // held is a cache of the texts that it was given.
-type held struct{ vectors map[chunk.Hash]chunk.Embedding }
+type held struct {
+	vectors map[chunk.Hash]chunk.Embedding
+}
 
 func (h *held) Get(_ context.Context, hashes []chunk.Hash) []chunk.Embedding {
 	out := make([]chunk.Embedding, len(hashes))
@@ -169,7 +171,9 @@ func TestThePreviewIsWhatHappens(t *testing.T) {
 // points is an index as the test says.
 type points map[chunk.ID]chunk.Stored
 
-func (p points) Read(context.Context, []chunk.ID, bool) (map[chunk.ID]chunk.Stored, error) { return p, nil }
+func (p points) Read(context.Context, []chunk.ID, bool) (map[chunk.ID]chunk.Stored, error) {
+	return p, nil
+}
 
 func TestEventsAreSortedByWhatTheyDo(t *testing.T) {
 	t.Parallel()
