@@ -131,7 +131,7 @@ func (s *Stage) filled(ctx context.Context, what string, n int, reg prometheus.R
 	if cfg, err = s.config(topic); err != nil {
 		return topic, cfg, nil, err
 	}
-	encoder, err = embedder.New(cfg.Embedder, quiet(), reg)
+	encoder, err = embedder.New(ctx, cfg.Embedder, quiet(), reg)
 	return topic, cfg, encoder, err
 }
 

@@ -54,8 +54,9 @@ type Encoder interface {
 }
 
 // New makes the encoder that cfg names. Its metrics are registered on reg,
-// which may be nil.
-func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (Encoder, error) {
+// which may be nil. ctx ends the wait for a service that does not answer; it is
+// not needed afterwards.
+func New(ctx context.Context, cfg Config, logger *slog.Logger, reg prometheus.Registerer) (Encoder, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func New(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (Encoder, e
 	case EncoderONNX:
 		return NewONNX(cfg, logger, reg)
 	case EncoderRemote:
-		return NewRemote(cfg, logger, reg)
+		return NewRemote(ctx, cfg, logger, reg)
 	default:
 		return nil, fmt.Errorf("encoder: %q is none of onnx, remote, bow", cfg.Encoder)
 	}

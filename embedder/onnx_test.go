@@ -310,12 +310,12 @@ func TestLibraryThatCannotLoad(t *testing.T) {
 func TestNewChooses(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Encoder = EncoderBow
-	e, err := New(cfg, nil, prometheus.NewRegistry())
+	e, err := New(t.Context(), cfg, nil, prometheus.NewRegistry())
 	if err != nil || e.Recipe().ModelVersion() != BowName {
 		t.Errorf("%v, %v", e, err)
 	}
 	cfg.Encoder = "?"
-	if _, err := New(cfg, nil, nil); err == nil {
+	if _, err := New(t.Context(), cfg, nil, nil); err == nil {
 		t.Error("an unknown encoder was made")
 	}
 }

@@ -48,6 +48,7 @@ type Remote struct {
 	probe            atomic.Uint64 // counts the probes sent along
 
 	slots    chan struct{}
+	budget   budget
 	attempts atomic.Uint64
 	metrics  *metrics
 	requests *prometheus.CounterVec
@@ -61,20 +62,20 @@ type Remote struct {
 
 // NewRemote connects to the service of cfg, learns or checks its model, and
 // tries it. It waits for a service that is not up yet, up to
-// [RemoteConfig.StartTimeout].
-func NewRemote(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Remote, error) {
+// [RemoteConfig.StartTimeout] or until ctx ends; afterwards ctx is not needed.
+func NewRemote(ctx context.Context, cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Remote, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = cfg.Remote.Concurrency
-	return newRemote(cfg, transport, logger, reg)
+	return newRemote(ctx, cfg, transport, logger, reg)
 }
 
-func newRemote(cfg Config, transport http.RoundTripper, logger *slog.Logger, reg prometheus.Registerer) (*Remote, error) {
+func newRemote(ctx context.Context, cfg Config, transport http.RoundTripper, logger *slog.Logger, reg prometheus.Registerer) (*Remote, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	f := promauto.With(reg)
 	r := &Remote{
-		cfg: cfg, logger: logger, model: cfg.Remote.Model, slots: make(chan struct{}, cfg.Remote.Concurrency), metrics: newMetrics(reg),
+		cfg: cfg, logger: logger, model: cfg.Remote.Model, slots: make(chan struct{}, cfg.Remote.Concurrency), budget: newBudget(cfg.Remote), metrics: newMetrics(reg),
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // texts and key go to the configured host only
 		}},
@@ -89,7 +90,7 @@ func newRemote(cfg Config, transport http.RoundTripper, logger *slog.Logger, reg
 	for _, result := range []string{"ok", "retried", "refused", "failed"} {
 		r.requests.WithLabelValues(result)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), cfg.Remote.StartTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cfg.Remote.StartTimeout)
 	defer cancel()
 	start := r.learn
 	if cfg.Remote.probes() {
@@ -109,7 +110,7 @@ func (r *Remote) learn(ctx context.Context) error {
 		name = DefaultRemoteModel
 	}
 	var d described
-	err := r.persist(ctx, func(ctx context.Context) error {
+	err := r.persist(ctx, 0, func(ctx context.Context) error {
 		body, _, err := r.exchange(ctx, http.MethodGet, "/v1/models/"+url.PathEscape(name), nil, 0)
 		if err != nil {
 			return err
@@ -197,7 +198,11 @@ func (r *Remote) answer(ctx context.Context, texts []string, query bool) (a wire
 	case <-ctx.Done():
 		return a, ctx.Err()
 	}
-	err = r.persist(ctx, func(ctx context.Context) error {
+	tokens := 0
+	for _, text := range texts {
+		tokens += r.Tokens(text)
+	}
+	err = r.persist(ctx, tokens, func(ctx context.Context) error {
 		data, header, err := r.exchange(ctx, http.MethodPost, path, body, len(texts))
 		if err != nil {
 			return err

@@ -53,6 +53,11 @@ type RemoteConfig struct {
 	RequestTokens int `mapstructure:"request_tokens"`
 	// Concurrency is how many requests are under way at once, over all calls.
 	Concurrency int `mapstructure:"concurrency"`
+	// RequestsPerMinute and TokensPerMinute are this worker's share of what the
+	// service allows; tokens are estimated. 0: no limit of its own, only the
+	// pauses that the service asks for (429 with Retry-After).
+	RequestsPerMinute int `mapstructure:"requests_per_minute"`
+	TokensPerMinute   int `mapstructure:"tokens_per_minute"`
 	// Timeout bounds one attempt, and StartTimeout the whole start.
 	Timeout      time.Duration `mapstructure:"timeout"`
 	StartTimeout time.Duration `mapstructure:"start_timeout"`
@@ -119,12 +124,16 @@ func (c Config) validateRemote() (errs []error) {
 		value, least int64
 	}{
 		{"request_texts", int64(r.RequestTexts), 2}, {"request_tokens", int64(r.RequestTokens), 1}, {"concurrency", int64(r.Concurrency), 1},
+		{"requests_per_minute", int64(r.RequestsPerMinute), 0}, {"tokens_per_minute", int64(r.TokensPerMinute), 0},
 		{"timeout", int64(r.Timeout), 1}, {"start_timeout", int64(r.StartTimeout), 1},
 		{"retry.initial", int64(r.Retry.Initial), 1}, {"retry.max", int64(r.Retry.Max), int64(r.Retry.Initial)},
 	} {
 		if n.value < n.least {
 			bad("remote.%s: must be at least %d", n.key, n.least)
 		}
+	}
+	if r.TokensPerMinute > 0 && r.TokensPerMinute < r.RequestTokens {
+		bad("remote.tokens_per_minute: must be at least remote.request_tokens, %d, or a request would wait for more than a minute", r.RequestTokens)
 	}
 	return errs
 }

@@ -27,7 +27,8 @@ func (c Config) LongestWait() time.Duration {
 	if c.Encoder != EncoderRemote {
 		return 0
 	}
-	return c.Remote.Timeout + max(longestPause, 2*c.Remote.Retry.Max)
+	// The budget's pause may follow the service's.
+	return c.Remote.Timeout + max(longestPause, 2*c.Remote.Retry.Max) + c.Remote.budgetPause()
 }
 
 // transientError is a failure that may pass.
@@ -41,11 +42,15 @@ func (e *transientError) Error() string { return e.err.Error() }
 func (e *transientError) Unwrap() error { return e.err }
 
 // persist calls attempt until it succeeds, fails for good, or ctx ends. It is
-// the one place where requests are repeated.
-func (r *Remote) persist(ctx context.Context, attempt func(context.Context) error) error {
+// the one place where requests are repeated. Tokens are what each attempt takes
+// of the budget.
+func (r *Remote) persist(ctx context.Context, tokens int, attempt func(context.Context) error) error {
 	wait := r.cfg.Remote.Retry.Initial
 	for {
 		if err := r.pause(ctx, r.resume()); err != nil {
+			return err
+		}
+		if err := r.budget.wait(ctx, tokens); err != nil {
 			return err
 		}
 		r.attempts.Add(1)

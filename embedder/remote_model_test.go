@@ -44,7 +44,7 @@ func TestAnExchangedModelIsNoticed(t *testing.T) {
 func TestRemoteStartsWithThePinnedModelOnly(t *testing.T) {
 	fails := func(cfg Config, s *fakeService, says string) {
 		t.Helper()
-		if _, err := newRemote(cfg, s, slog.New(slog.DiscardHandler), nil); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := newRemote(t.Context(), cfg, s, slog.New(slog.DiscardHandler), nil); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want it to say %q", err, says)
 		}
 	}
@@ -93,7 +93,7 @@ func TestRemoteWaitsForTheServiceToStart(t *testing.T) {
 			return true
 		}
 		began := time.Now()
-		if _, err := newRemote(remoteConfig(t, APITEI, nil), s, nil, nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 61*time.Second {
+		if _, err := newRemote(t.Context(), remoteConfig(t, APITEI, nil), s, nil, nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 61*time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})

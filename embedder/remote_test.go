@@ -116,7 +116,7 @@ func openRemote(t testing.TB, s *fakeService, api string, change func(*Config)) 
 	if s.model == nil {
 		s.model = NewBow("", nil)
 	}
-	r, err := newRemote(remoteConfig(t, api, change), s, nil, nil)
+	r, err := newRemote(t.Context(), remoteConfig(t, api, change), s, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func openBoth(tb testing.TB, cfg embedder.Config) (embedder.Encoder, *Bare) {
 	if testing.Short() {
 		tb.Skip("needs what `make setup` fetches")
 	}
-	e, err := embedder.New(cfg, nil, nil)
+	e, err := embedder.New(tb.Context(), cfg, nil, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -172,7 +172,7 @@ func TestWorkerExportsItsMetricsAtZero(t *testing.T) {
 		t.Fatal(err)
 	}
 	reg := prometheus.NewRegistry()
-	encoder, err := newEncoder(cfg, slog.New(slog.DiscardHandler), reg)
+	encoder, err := newEncoder(t.Context(), cfg, slog.New(slog.DiscardHandler), reg)
 	if err != nil {
 		t.Fatal(err)
 	}

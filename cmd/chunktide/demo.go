@@ -96,7 +96,7 @@ func (a *app) newDemo(ctx context.Context, adjust func(*configs.Config)) (d *dem
 	// The demo tells its own story; warnings still show.
 	cfg.Log.Level = max(cfg.Log.Level, slog.LevelWarn)
 	d.cfg, d.logger = cfg, a.logger(cfg.Log)
-	if d.encoder, err = embedder.New(cfg.Embedder, d.logger, nil); err != nil {
+	if d.encoder, err = embedder.New(ctx, cfg.Embedder, d.logger, nil); err != nil {
 		return d, err
 	}
 	return d, d.start(ctx)

@@ -72,7 +72,7 @@ func diagnose(ctx context.Context, cfg configs.Config, logger *slog.Logger) []fi
 	// The checks report failures themselves; the adapters' logs would only
 	// repeat them.
 	quiet := slog.New(slog.DiscardHandler)
-	encoder, model := checkModel(cfg, quiet)
+	encoder, model := checkModel(ctx, cfg, quiet)
 	findings := []finding{model}
 	if encoder != nil {
 		defer func() {
@@ -92,10 +92,10 @@ func diagnose(ctx context.Context, cfg configs.Config, logger *slog.Logger) []fi
 	return findings
 }
 
-func checkModel(cfg configs.Config, logger *slog.Logger) (embedder.Encoder, finding) {
+func checkModel(ctx context.Context, cfg configs.Config, logger *slog.Logger) (embedder.Encoder, finding) {
 	f := finding{Check: "model"}
 	start := time.Now()
-	encoder, err := embedder.New(cfg.Embedder, logger, nil)
+	encoder, err := embedder.New(ctx, cfg.Embedder, logger, nil)
 	if err != nil {
 		f.Status, f.Detail = "failed", err.Error()
 		return nil, f

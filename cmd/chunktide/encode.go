@@ -33,7 +33,7 @@ A text that cannot be encoded ends it, with the number of its line.`,
 			if err != nil {
 				return err
 			}
-			encoder, err := embedder.New(cfg.Embedder, logger, nil)
+			encoder, err := embedder.New(cmd.Context(), cfg.Embedder, logger, nil)
 			if err != nil {
 				return err
 			}

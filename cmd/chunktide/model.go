@@ -123,7 +123,7 @@ func compareFolders(ctx context.Context, cfg embedder.Config, dirs []string, t t
 	}()
 	for _, dir := range dirs {
 		cfg.ModelDir, cfg.ModelName = dir, ""
-		e, err := embedder.New(cfg, logger, nil)
+		e, err := embedder.New(ctx, cfg, logger, nil)
 		if err != nil {
 			return c, fmt.Errorf("%s: %w", dir, err)
 		}

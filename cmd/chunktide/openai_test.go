@@ -81,7 +81,7 @@ func TestTheOpenAIClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	encoder, err := embedder.New(cfg.Embedder, nil, nil)
+	encoder, err := embedder.New(t.Context(), cfg.Embedder, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

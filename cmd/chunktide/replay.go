@@ -164,7 +164,7 @@ func (a *app) previewReplay(ctx context.Context, cfg configs.Config, group *cons
 
 // effects plays what each move has read again.
 func (a *app) effects(ctx context.Context, cfg configs.Config, moves []consumer.Move, logger *slog.Logger) (effects []replay.Effect, err error) {
-	encoder, err := embedder.New(cfg.Embedder, logger, nil)
+	encoder, err := embedder.New(ctx, cfg.Embedder, logger, nil)
 	if err != nil {
 		return nil, err
 	}

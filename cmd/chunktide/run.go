@@ -39,7 +39,7 @@ had not acknowledged is read again by the next: let your supervisor restart it.`
 func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	encoder, err := newEncoder(cfg, logger, reg)
+	encoder, err := newEncoder(ctx, cfg, logger, reg)
 	if err != nil {
 		return err
 	}
@@ -81,8 +81,8 @@ func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Lo
 }
 
 // newEncoder loads the model, and says on the metrics what runs.
-func newEncoder(cfg configs.Config, logger *slog.Logger, reg prometheus.Registerer) (embedder.Encoder, error) {
-	encoder, err := embedder.New(cfg.Embedder, logger, reg)
+func newEncoder(ctx context.Context, cfg configs.Config, logger *slog.Logger, reg prometheus.Registerer) (embedder.Encoder, error) {
+	encoder, err := embedder.New(ctx, cfg.Embedder, logger, reg)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ built with another: vectors of two models cannot be compared.`,
 const searchTimeout = 15 * time.Second
 
 func searchOnce(ctx context.Context, cfg configs.Config, text string, limit int, logger *slog.Logger) (hits []sink.Hit, err error) {
-	encoder, err := embedder.New(cfg.Embedder, logger, nil)
+	encoder, err := embedder.New(ctx, cfg.Embedder, logger, nil)
 	if err != nil {
 		return nil, err
 	}

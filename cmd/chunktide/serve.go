@@ -60,7 +60,7 @@ func (a indexAliases) Serving(ctx context.Context, alias string) (service.Served
 func serve(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	encoders, err := loadServed(cfg, logger, reg)
+	encoders, err := loadServed(ctx, cfg, logger, reg)
 	defer func() {
 		for _, e := range encoders {
 			err = errors.Join(err, e.Close())
@@ -90,7 +90,7 @@ func serve(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err er
 
 // loadServed loads every model. The metrics of each bear its model_version,
 // since they have the same names.
-func loadServed(cfg configs.Config, logger *slog.Logger, reg *prometheus.Registry) ([]embedder.SequenceEncoder, error) {
+func loadServed(ctx context.Context, cfg configs.Config, logger *slog.Logger, reg *prometheus.Registry) ([]embedder.SequenceEncoder, error) {
 	info := promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
 		Name: "chunktide_build_info", Help: "Always 1; the labels say what runs.",
 	}, []string{"version", "model_version"})
@@ -101,7 +101,7 @@ func loadServed(cfg configs.Config, logger *slog.Logger, reg *prometheus.Registr
 			where = fmt.Sprintf("serve.models: entry %d", i)
 		}
 		own := prometheus.NewRegistry()
-		e, err := embedder.New(c, logger, own)
+		e, err := embedder.New(ctx, c, logger, own)
 		if err != nil {
 			return out, fmt.Errorf("%s: %w", where, err)
 		}

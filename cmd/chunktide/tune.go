@@ -46,7 +46,7 @@ a minute or two; the machine should have nothing else to do meanwhile.`,
 				}
 			}
 			report, err := tune.Run(cmd.Context(), cfg.Embedder, func(c embedder.Config) (embedder.Encoder, error) {
-				return embedder.New(c, logger, nil)
+				return embedder.New(cmd.Context(), c, logger, nil)
 			}, o)
 			if a.terminal() {
 				fmt.Fprint(a.io.err, "\r\033[K")

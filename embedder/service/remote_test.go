@@ -24,7 +24,7 @@ func remote(t testing.TB, url string, change func(*embedder.Config)) *embedder.R
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	r, err := embedder.NewRemote(cfg, nil, nil)
+	r, err := embedder.NewRemote(t.Context(), cfg, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestTheServiceThroughOtherAPIs(t *testing.T) {
 		cfg := embedder.DefaultConfig()
 		cfg.Encoder = embedder.EncoderRemote
 		pinned(&cfg)
-		_, err := embedder.NewRemote(cfg, nil, nil)
+		_, err := embedder.NewRemote(t.Context(), cfg, nil, nil)
 		if err == nil {
 			t.Fatalf("%s: began without a pin", api)
 		}
