@@ -63,7 +63,7 @@ bench-precision: build precisions ## cosine, retrieval and speed of fp16 and int
 PYVENV := $(CACHE)/bench-python
 bench-python: precisions setup-real ## the worker against the same job as a Python loop (bench/python)
 	@test -x $(PYVENV)/bin/python || python3 -m venv $(PYVENV)
-	@$(PYVENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: -r bench/python/requirements.txt
+	@$(PYVENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r bench/python/requirements.txt
 	go run ./bench/cmd/python -python $(PYVENV)/bin/python $(ARGS)
 
 .PHONY: setup-real
