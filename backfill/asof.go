@@ -45,3 +45,14 @@ func ParseAsOf(s string, now time.Time) (AsOf, error) {
 	}
 	return AsOf{Version: v - 1, Time: at}, nil
 }
+
+// Fits is an error if the index counts versions otherwise than by time while
+// the rows would: then no later change could ever replace them. Held is any
+// version of the index.
+func (a AsOf) Fits(held chunk.Version) error {
+	if a.Time.IsZero() || held > a.Version/2 {
+		return nil
+	}
+	return fmt.Errorf("the index holds version %d, so its versions are no times, and rows with the version of a time (%d) would win over every later change: "+
+		"give --as-of as a version of that kind, one that the stream had reached when the rows began to be read", held, a.Version)
+}

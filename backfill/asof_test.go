@@ -32,3 +32,25 @@ func TestAsOfLiesBelowEveryChangeSince(t *testing.T) {
 		}
 	}
 }
+
+func TestATimeDoesNotMixWithCounters(t *testing.T) {
+	at := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	byTime, err := ParseAsOf(at.Format(time.RFC3339), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := chunk.FallbackVersion(at.AddDate(-10, 0, 0), 0)
+	for _, held := range []chunk.Version{old, byTime.Version + 1} {
+		if err := byTime.Fits(held); err != nil {
+			t.Errorf("%d: %v", held, err)
+		}
+	}
+	for _, held := range []chunk.Version{17, 26_000_000, chunk.Version(at.UnixMilli()), chunk.Version(at.UnixMicro())} {
+		if byTime.Fits(held) == nil {
+			t.Errorf("%d was taken for a time", held)
+		}
+		if err := (AsOf{Version: 16}).Fits(held); err != nil {
+			t.Errorf("a counter over %d: %v", held, err)
+		}
+	}
+}

@@ -138,6 +138,14 @@ func (f *file) look() error {
 	return nil
 }
 
+// First is the name of the first file, "" for standard input.
+func (f *Files) First() string {
+	if f.files[0].info == nil {
+		return ""
+	}
+	return f.files[0].name
+}
+
 // Total is the size of all files in bytes.
 func (f *Files) Total() int64 {
 	if slices.ContainsFunc(f.files, func(one file) bool { return one.info == nil }) {
@@ -186,43 +194,31 @@ func (f *file) ends() ([sha256.Size]byte, error) {
 	return sha256.Sum256(both.Bytes()), nil
 }
 
-// hopeless is how many rows at the start may be malformed before the input
-// counts as something else than what it was taken for.
-const hopeless = 16
-
 // Rows reads all files. If nothing but malformed rows stand at the beginning
 // it ends with an error: then the settings are wrong, and not the rows.
 func (f *Files) Rows(ctx context.Context, from Cursor) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		bad, good := 0, from != (Cursor{})
+	return hopeful(from, func(yield func(Row, error) bool) {
 		for i := from.File; i < len(f.files); i++ {
 			start := Cursor{File: i}
 			if i == from.File {
 				start = from
 			}
-			for row, err := range f.files[i].rows(f, start) {
+			for row, err := range f.files[i].rows(ctx, f, start) {
 				if err == nil {
 					err = ctx.Err()
-				}
-				good = good || err == nil && row.Err == nil
-				if err == nil && !good {
-					if bad++; bad == hopeless {
-						err = fmt.Errorf("%s: the first %d rows are all malformed; is it what it is taken for, and do the events settings fit? The last: %w",
-							row.Place, hopeless, row.Err)
-					}
 				}
 				if !yield(row, err) || err != nil {
 					return
 				}
 			}
 		}
-	}
+	})
 }
 
 // rows reads one file. Its last row's Next is the beginning of the next file.
-func (f *file) rows(all *Files, from Cursor) iter.Seq2[Row, error] {
+func (f *file) rows(ctx context.Context, all *Files, from Cursor) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		in, err := f.open(all.cfg.Stdin)
+		in, err := f.open(ctx, all.cfg.Stdin)
 		if err != nil {
 			yield(Row{}, err)
 			return
@@ -241,9 +237,9 @@ func (f *file) rows(all *Files, from Cursor) iter.Seq2[Row, error] {
 // errStopped says that nobody wants more rows.
 var errStopped = errors.New("stopped")
 
-func (f *file) open(stdin io.Reader) (io.ReadCloser, error) {
+func (f *file) open(ctx context.Context, stdin io.Reader) (io.ReadCloser, error) {
 	if f.info == nil {
-		return io.NopCloser(stdin), nil
+		return io.NopCloser(newPatient(ctx, stdin)), nil
 	}
 	return os.Open(f.name)
 }

@@ -104,3 +104,28 @@ func Events(ctx context.Context, in Input) iter.Seq2[chunk.Event, error] {
 		}
 	}
 }
+
+// hopeless is how many rows at the start may be malformed before the input
+// counts as something else than what it was taken for.
+const hopeless = 16
+
+// hopeful ends a reading with an error if nothing but malformed rows stand at
+// the beginning: then the settings are at fault, and a file of rejects as
+// large as the input would help nobody.
+func hopeful(from Cursor, rows iter.Seq2[Row, error]) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		bad, good := 0, from != (Cursor{})
+		for row, err := range rows {
+			good = good || err == nil && row.Err == nil
+			if err == nil && !good {
+				if bad++; bad == hopeless {
+					err = fmt.Errorf("%s: the first %d rows are all malformed; is the input what it is taken for, and do the settings fit it? The last: %w",
+						row.Place, hopeless, row.Err)
+				}
+			}
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+}

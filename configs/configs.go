@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 
+	"chunktide/backfill"
 	"chunktide/cache"
 	"chunktide/chunk"
 	"chunktide/consumer"
@@ -35,6 +36,7 @@ type Config struct {
 	Cache    cache.Config        `mapstructure:"cache"`
 	Qdrant   sink.Config         `mapstructure:"qdrant"`
 	Pipeline pipeline.Config     `mapstructure:"pipeline"`
+	Backfill backfill.Config     `mapstructure:"backfill"`
 	Serve    service.Config      `mapstructure:"serve"`
 	Limits   Limits              `mapstructure:"limits"`
 	Admin    Admin               `mapstructure:"admin"`
@@ -65,6 +67,7 @@ func Default() Config {
 		Cache:    cache.DefaultConfig(),
 		Qdrant:   sink.DefaultConfig(),
 		Pipeline: pipeline.DefaultConfig(),
+		Backfill: backfill.DefaultConfig(),
 		Serve:    service.DefaultConfig(),
 		Admin:    Admin{Address: "127.0.0.1:9470"},
 		Log:      Log{Level: slog.LevelInfo, Format: "text"},
@@ -82,6 +85,7 @@ const (
 	Cache    Section = "cache"
 	Qdrant   Section = "qdrant"
 	Pipeline Section = "pipeline"
+	Backfill Section = "backfill"
 	Serve    Section = "serve"
 	Whole    Section = "limits"
 	AdminAPI Section = "admin"
@@ -107,6 +111,7 @@ func (c Config) Validate(sections ...Section) error {
 	check(Qdrant, c.Qdrant.Validate())
 	check(Pipeline, c.Pipeline.Validate())
 	check(Pipeline, c.validateStall())
+	check(Backfill, c.Backfill.Validate())
 	check(Serve, c.Serve.Validate())
 	check(Whole, c.validateLimits())
 	check(AdminAPI, c.Admin.validate())

@@ -82,12 +82,18 @@ func (c *reader) Scroll(ctx context.Context, visit func(Record) error) error {
 }
 
 func (c *reader) scroll(ctx context.Context, filter *qdrant.Filter, payload *qdrant.WithPayloadSelector, visit func(Record) error) error {
-	var offset *qdrant.PointId
+	return c.scrollFrom(ctx, nil, pageSize, filter, payload, visit)
+}
+
+// scrollFrom begins at the point offset, or at the first one that follows it.
+func (c *reader) scrollFrom(ctx context.Context, offset *qdrant.PointId, page uint32, filter *qdrant.Filter,
+	payload *qdrant.WithPayloadSelector, visit func(Record) error,
+) error {
 	for {
 		var answer *qdrant.ScrollResponse
 		err := c.do(ctx, opScroll, func(ctx context.Context) (err error) {
 			answer, err = c.points.Scroll(ctx, &qdrant.ScrollPoints{
-				CollectionName: c.collection, Filter: filter, Offset: offset, Limit: qdrant.PtrOf(uint32(pageSize)),
+				CollectionName: c.collection, Filter: filter, Offset: offset, Limit: &page,
 				WithPayload: payload, WithVectors: qdrant.NewWithVectors(false), ReadConsistency: majority(),
 			})
 			return err

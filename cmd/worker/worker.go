@@ -46,52 +46,72 @@ func ModelPin(r embedder.Recipe) sink.Model {
 	}
 }
 
-// New connects everything, in the order in which a failure tells most: the
-// index first, since it may refuse the model. Observe may be nil; it is called
-// after each batch, from one goroutine. The encoder stays the caller's to
-// close.
+// New connects a worker that reads the topics, in the order in which a failure
+// tells most: the index first, since it may refuse the model. Observe may be
+// nil; it is called after each batch, from one goroutine. The encoder stays the
+// caller's to close.
 func New(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, observe func(pipeline.Report),
-	logger *slog.Logger, reg prometheus.Registerer) (w *Worker, err error) {
+	logger *slog.Logger, reg prometheus.Registerer) (*Worker, error) {
+	cfg.Qdrant.Group = cfg.Kafka.Group
+	return NewFrom(ctx, cfg, encoder, func(w *Worker) (pipeline.Source, error) {
+		return w.consume(ctx, cfg, encoder.Recipe(), logger, reg)
+	}, observe, logger, reg)
+}
+
+// NewFrom is [New] with another source than the topics, which belongs to no
+// group: from is called when index and cache are there, and what it returns
+// stays the caller's to close.
+func NewFrom(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, from func(*Worker) (pipeline.Source, error),
+	observe func(pipeline.Report), logger *slog.Logger, reg prometheus.Registerer,
+) (w *Worker, err error) {
 	w = &Worker{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.Close(ctx))
 		}
 	}()
-	recipe := encoder.Recipe()
-	cfg.Qdrant.Group = cfg.Kafka.Group
-	if w.Index, err = sink.Open(ctx, cfg.Qdrant, ModelPin(recipe), logger, reg); err != nil {
+	if err := w.connect(ctx, cfg, encoder.Recipe(), logger, reg); err != nil {
 		return w, err
 	}
-	if w.Cache, err = cache.New(cfg.Cache, recipe.Digest(), recipe.Dim, logger, reg); err != nil {
-		return w, err
-	}
-	decoder, err := chunk.NewDecoder(cfg.Events)
+	source, err := from(w)
 	if err != nil {
 		return w, err
 	}
-	if w.Source, err = consumer.New(ctx, cfg.Kafka, decoder.Decode, recipe.EstimateTokens, logger, reg); err != nil {
-		return w, err
-	}
 	w.Line = pipeline.New(cfg.Pipeline, pipeline.Parts{
-		Source: w.Source, Encoder: encoder, Cache: w.Cache, Sink: w.Index,
+		Source: source, Encoder: encoder, Cache: w.Cache, Sink: w.Index,
 		Activity: w.activity(encoder), Observe: observe, Logger: logger, Registerer: reg,
 	})
 	return w, nil
 }
 
+// connect opens index and cache.
+func (w *Worker) connect(ctx context.Context, cfg configs.Config, recipe embedder.Recipe, logger *slog.Logger, reg prometheus.Registerer) (err error) {
+	if w.Index, err = sink.Open(ctx, cfg.Qdrant, ModelPin(recipe), logger, reg); err != nil {
+		return err
+	}
+	w.Cache, err = cache.New(cfg.Cache, recipe.Digest(), recipe.Dim, logger, reg)
+	return err
+}
+
+// consume joins the group.
+func (w *Worker) consume(ctx context.Context, cfg configs.Config, recipe embedder.Recipe, logger *slog.Logger, reg prometheus.Registerer) (pipeline.Source, error) {
+	decoder, err := chunk.NewDecoder(cfg.Events)
+	if err != nil {
+		return nil, err
+	}
+	w.Source, err = consumer.New(ctx, cfg.Kafka, decoder.Decode, recipe.EstimateTokens, logger, reg)
+	return w.Source, err
+}
+
 // activity counts the signs of life of what is behind a network: waiting for
 // it is no stall. It also notes the encoder's health.
 func (w *Worker) activity(encoder embedder.Encoder) func() uint64 {
-	remote, ok := encoder.(interface {
-		Activity() uint64
-		Healthy() (ok bool, since time.Time, err error)
-	})
+	far, ok := encoder.(remote)
 	if !ok {
 		return w.Index.Activity
 	}
-	w.away = remote.Healthy
-	return func() uint64 { return w.Index.Activity() + remote.Activity() }
+	w.away = far.Healthy
+	return func() uint64 { return w.Index.Activity() + far.Activity() }
 }
 
 // CloseTimeout bounds leaving the group and closing connections: a broker
