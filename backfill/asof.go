@@ -28,7 +28,7 @@ func ParseAsOf(s string, now time.Time) (AsOf, error) {
 	if s == "" {
 		return AsOf{}, nil
 	}
-	if !strings.ContainsAny(s, "-:T") {
+	if strings.Trim(s, "0123456789") == "" {
 		v, err := chunk.ParseVersion(s)
 		return AsOf{Version: v}, err
 	}

@@ -61,14 +61,21 @@ func startWorker(t *testing.T, settings []string) *process {
 
 func startAs(t *testing.T, bin string, settings []string) *process {
 	t.Helper()
-	args := []string{"run"}
-	for _, s := range settings {
-		args = append(args, "--set", s)
-	}
+	return startCommand(t, bin, withSettings(settings, "run")...)
+}
+
+func newCommand(bin string, args ...string) *process {
 	p := &process{Cmd: exec.Command(bin, args...), log: &bytes.Buffer{}}
 	p.Env = append(os.Environ(), asCommand+"=1")
 	p.Stderr = p.log
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return p
+}
+
+// startCommand starts a command as a process of its own.
+func startCommand(t *testing.T, bin string, args ...string) *process {
+	t.Helper()
+	p := newCommand(bin, args...)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}

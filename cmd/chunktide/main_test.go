@@ -16,10 +16,12 @@ import (
 // The test binary is the command as well: tests that need a worker as a
 // process of its own start themselves with asCommand set. The other variables
 // name a word; the worker's encoder does what they say at a text that has it.
+// The last names a file, to which each text is added that is encoded.
 const (
 	asCommand = "CHUNKTIDE_TEST_AS_COMMAND"
 	killAt    = "CHUNKTIDE_TEST_KILL_AT"
 	hangAt    = "CHUNKTIDE_TEST_HANG_AT"
+	encodeLog = "CHUNKTIDE_TEST_ENCODE_LOG"
 )
 
 func TestMain(m *testing.M) {
@@ -38,7 +40,28 @@ func faultyEncoder(e embedder.Encoder) embedder.Encoder {
 	if word := os.Getenv(hangAt); word != "" {
 		e = tripwire{e, word, func() { select {} }}
 	}
+	if path := os.Getenv(encodeLog); path != "" {
+		e = logged{e, path}
+	}
 	return e
+}
+
+// logged adds the texts to a file, a line each, before they are encoded.
+type logged struct {
+	embedder.Encoder
+	path string
+}
+
+func (l logged) Encode(ctx context.Context, texts []string) ([]chunk.Embedding, error) {
+	file, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if _, err := file.WriteString(strings.Join(texts, "\n") + "\n"); err != nil {
+		return nil, err
+	}
+	return l.Encoder.Encode(ctx, texts)
 }
 
 // tripwire does something before a text with a word in it is encoded.
