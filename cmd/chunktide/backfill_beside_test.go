@@ -80,7 +80,7 @@ func bowVector(t *testing.T) func(string) []float32 {
 // overwritten, and nothing comes back. In the control the rows get a version
 // from after they were read.
 func TestABackfillBesideTheLiveWorkerChangesNothingNewer(t *testing.T) {
-	const events, read = 3000, 1500
+	const events, read = 2000, 1000
 	for name, tt := range map[string]struct {
 		// asOf strips the rows of their versions.
 		asOf        int
@@ -94,7 +94,7 @@ func TestABackfillBesideTheLiveWorkerChangesNothingNewer(t *testing.T) {
 		"control: a little late": {asOf: read + read/2, after: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(4) {
+			for seed := range uint64(2) {
 				// Every eighth document has deletes without versions, beside which only
 				// rows with the versions of the stream are safe.
 				shape := lives.DefaultShape(events, 600, 3)
@@ -148,7 +148,7 @@ func (d *desk) judge(h *lives.History, asOf, read int) lives.Verdict {
 // delete has removed since, and a replay of the stream from then on removes it
 // again.
 func TestDeletesWithoutVersionsNeedAReplayAfterABackfill(t *testing.T) {
-	const events, read = 3000, 1500
+	const events, read = 2000, 1000
 	shape := lives.DefaultShape(events, 600, 3)
 	shape.Malformed, shape.Refused = 0, 0
 	h := lives.New(1, shape)
