@@ -28,6 +28,10 @@ const (
 	cpuRunTokens = 384
 	gpuRunTokens = 16384
 	gpuThreads   = 2
+	// What a run costs of its own, in tokens: on a CPU by BenchmarkPerRun, on a
+	// GPU about the launches of a small model's kernels (not measured).
+	cpuPerRun = 16
+	gpuPerRun = 1024
 )
 
 // wordPieces is what the encoder needs of a tokenizer; [tokenizer.Tokenizer]
@@ -111,7 +115,7 @@ func (c Config) shapes(maxTokens, positions int) (shapes, error) {
 	}
 	if !c.gpu() {
 		budget := cmp.Or(c.RunTokens, cpuRunTokens)
-		return shapes{budget: budget, texts: math.MaxInt, step: 1, longest: maxTokens, lanes: c.Threads, least: max(budget/8, 1)}, nil
+		return shapes{budget: budget, texts: math.MaxInt, step: 1, longest: maxTokens, perRun: cpuPerRun, lanes: c.Threads, least: max(budget/8, 1)}, nil
 	}
 	step := c.GPU.Bucket
 	longest := (maxTokens + step - 1) / step * step
@@ -121,7 +125,7 @@ func (c Config) shapes(maxTokens, positions int) (shapes, error) {
 	budget := max(cmp.Or(c.RunTokens, gpuRunTokens), longest)
 	// Small runs cost a GPU as much as large ones, so a call is cut only to
 	// give each of several GPUs its share.
-	s := shapes{budget: budget, texts: budget / step, step: step, longest: longest, lanes: len(c.Devices), least: max(budget/8, longest)}
+	s := shapes{budget: budget, texts: budget / step, step: step, longest: longest, perRun: gpuPerRun, lanes: len(c.Devices), least: max(budget/8, longest)}
 	if c.Provider == ProviderTensorRT {
 		// Its one profile goes up to so many texts of the longest length, and
 		// it reserves memory for that.

@@ -24,15 +24,32 @@ func processorTime(tb testing.TB) float64 {
 // processor time over that of the default, the median of the rounds (-benchtime
 // 3x or more).
 func BenchmarkRunTokens(b *testing.B) {
+	compareCosts(b, []int{0, 256, 320, 512, 768}, func(bound int) *ONNX {
+		return open(b, func(c *Config) { c.RunTokens = bound })
+	})
+}
+
+// BenchmarkPerRun compares what a run is taken to cost of its own, over what it
+// is taken to cost by default.
+func BenchmarkPerRun(b *testing.B) {
+	compareCosts(b, []int{cpuPerRun, 0, 4, 8, 32, 64, 1 << 20}, func(tokens int) *ONNX {
+		e := open(b, nil)
+		e.shapes.perRun = tokens
+		return e
+	})
+}
+
+// compareCosts has an encoder for each value do the same work in turns. The
+// first is the default.
+func compareCosts(b *testing.B, values []int, of func(int) *ONNX) {
 	passages, err := godocs.Take(b.Context(), 512)
 	if err != nil {
 		b.Fatal(err)
 	}
-	bounds := []int{0, 256, 320, 512, 768}
-	encoders := make([]*ONNX, len(bounds))
-	shares := make([][]float64, len(bounds))
-	for i, bound := range bounds {
-		encoders[i] = open(b, func(c *Config) { c.RunTokens = bound })
+	encoders := make([]*ONNX, len(values))
+	shares := make([][]float64, len(values))
+	for i, v := range values {
+		encoders[i] = of(v)
 	}
 	for b.Loop() {
 		var first float64
@@ -52,8 +69,8 @@ func BenchmarkRunTokens(b *testing.B) {
 			shares[i] = append(shares[i], took/first)
 		}
 	}
-	for i, bound := range bounds {
+	for i, v := range values {
 		slices.Sort(shares[i])
-		b.ReportMetric(shares[i][len(shares[i])/2], fmt.Sprintf("of-default/%d", bound))
+		b.ReportMetric(shares[i][len(shares[i])/2], fmt.Sprintf("of-default/%d", v))
 	}
 }
