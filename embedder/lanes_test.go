@@ -93,7 +93,7 @@ func fakeONNX(lanes int, limits shapes, models ...*fakeModel) *ONNX {
 func letters(n int) string { return strings.Repeat("x", n) }
 
 func cpuShapes(budget, longest, lanes int) shapes {
-	return shapes{budget: budget, texts: 1 << 30, step: 1, longest: longest, lanes: lanes, least: max(budget/8, 1)}
+	return shapes{budget: budget, texts: 1 << 30, step: 1, longest: longest, perRun: cpuPerRun, lanes: lanes, least: max(budget/8, 1)}
 }
 
 // Each text gets its own vector, in its own place, whatever the shapes, the
@@ -102,7 +102,7 @@ func TestResultsGoToTheirOwnTexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(11, 12))
 		for range 300 {
-			limits := shapes{budget: 64 + rng.IntN(600), texts: 1 + rng.IntN(40), step: 1 + rng.IntN(9), longest: 64, lanes: 1 + rng.IntN(4), least: 1 + rng.IntN(100)}
+			limits := shapes{budget: 64 + rng.IntN(600), texts: 1 + rng.IntN(40), step: 1 + rng.IntN(9), longest: 64, perRun: rng.IntN(100), lanes: 1 + rng.IntN(4), least: 1 + rng.IntN(100)}
 			m := &fakeModel{}
 			if rng.IntN(2) == 0 {
 				m.room = 64 + rng.IntN(300)
