@@ -238,9 +238,7 @@ func (e *ONNX) settleShape() error {
 	if e.cfg.Dimensions > e.recipe.Dim {
 		return fmt.Errorf("dimensions: %d is more than the model's %d", e.cfg.Dimensions, e.recipe.Dim)
 	}
-	if e.cfg.Dimensions > 0 {
-		e.recipe.Dim = e.cfg.Dimensions
-	}
+	e.recipe = e.recipe.cut(e.cfg.Dimensions)
 	return nil
 }
 

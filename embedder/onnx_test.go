@@ -78,6 +78,18 @@ func TestNormalizeAndDimensions(t *testing.T) {
 			t.Errorf("value %d is %v, want %v", i, v, float64(full[i])/head)
 		}
 	}
+	// To the bit, so that what is stored can be cut in place of encoding.
+	if stored, err := CutVector(full, 8); err != nil || !same(stored, got) {
+		t.Errorf("the vector that is cut afterwards is %v, %v; want %v", stored, err, got)
+	}
+	for _, dim := range []int{0, -1, 33} {
+		if _, err := CutVector(full, dim); err == nil {
+			t.Errorf("cut to %d", dim)
+		}
+	}
+	if _, err := CutVector(append(make([]float32, 8), full...), 8); err == nil {
+		t.Error("a vector of zeros is no error")
+	}
 	_, err := NewONNX(func() Config { c := cut.cfg; c.Dimensions = 33; return c }(), nil, nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "dimensions: ") {
 		t.Errorf("more dimensions than there are: %v", err)

@@ -1,6 +1,7 @@
 package embedder
 
 import (
+	"fmt"
 	"math"
 
 	"chunktide/chunk"
@@ -26,7 +27,25 @@ func pooled(r Recipe, rows []float32, tokens, hidden int) ([]float32, error) {
 	default: // the first token's, or the one row that the graph pooled
 		widen(sum, rows[:hidden])
 	}
-	return finished(sum[:r.Dim], r.Normalize)
+	v, err := finished(sum, r.Normalize)
+	if err != nil || r.Dim == hidden {
+		return v, err
+	}
+	return CutVector(v, r.Dim)
+}
+
+// CutVector is the first dim values of a vector, scaled to length 1 (Matryoshka
+// representation learning, arXiv 2205.13147, section 3). Of the vector that a
+// recipe gives it is, bit for bit, the one that the recipe cut to dim gives
+// ([Recipe.Cut]): so vectors that are stored can be cut without the model. It
+// fails if those values are all zero.
+func CutVector(v []float32, dim int) ([]float32, error) {
+	if dim < 1 || dim > len(v) {
+		return nil, fmt.Errorf("a vector of %d values cannot be cut to %d", len(v), dim)
+	}
+	wide := make([]float64, dim)
+	widen(wide, v[:dim])
+	return finished(wide, true)
 }
 
 func widen(dst []float64, src []float32) {

@@ -15,6 +15,9 @@ import (
 // fields.
 const recipeFormat = "chunktide recipe 1"
 
+// cutFormat does the same for the way vectors are cut.
+const cutFormat = "cut of the float32 vector"
+
 // Digest is a SHA-256. As text it is hexadecimal, in JSON too.
 type Digest [sha256.Size]byte
 
@@ -56,6 +59,9 @@ type Recipe struct {
 	Overflow  Overflow
 	// Dim is how many values a vector has, after any cut.
 	Dim int
+	// Full is how many the model gives where they are cut, 0 where they are not:
+	// the vector of such a recipe is [CutVector] of the full recipe's.
+	Full int
 	// Precision is that of the computation, "float32". The weights' own is
 	// covered by Model.
 	Precision string
@@ -82,6 +88,9 @@ func (r Recipe) Digest() Digest {
 	}
 	fields = append(fields, string(r.Tokenizer[:]), r.Pooling, strconv.FormatBool(r.Normalize), r.Prefix,
 		strconv.Itoa(r.MaxTokens), r.Overflow, strconv.Itoa(r.Dim), r.Precision)
+	if r.Full > 0 {
+		fields = append(fields, cutFormat, strconv.Itoa(r.Full))
+	}
 
 	h := sha256.New()
 	var length [8]byte

@@ -41,6 +41,7 @@ func TestEveryFieldChangesTheDigest(t *testing.T) {
 		"MaxTokens": func(r *Recipe) { r.MaxTokens = 128 },
 		"Overflow":  func(r *Recipe) { r.Overflow = OverflowError },
 		"Dim":       func(r *Recipe) { r.Dim = 128 },
+		"Full":      func(r *Recipe) { r.Full = 768 },
 		"Precision": func(r *Recipe) { r.Precision = "float16" },
 	}
 	more := map[string]func(*Recipe){

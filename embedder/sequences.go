@@ -59,6 +59,9 @@ func (r Recipe) Cut(dim int) (Recipe, error) {
 }
 
 func (r Recipe) cut(dim int) Recipe {
+	if dim > 0 && dim < r.Dim && r.Full == 0 {
+		r.Full = r.Dim
+	}
 	if dim > 0 {
 		r.Dim = dim
 	}
