@@ -149,3 +149,15 @@ func TestServedModelsHaveDefaults(t *testing.T) {
 		t.Errorf("an unknown key of a model: %v", err)
 	}
 }
+
+// A list given on one line has commas, whatever it lists.
+func TestListsHaveCommas(t *testing.T) {
+	cfg, err := Load("", []string{"kafka.topics=a,b", "embedder.devices=0,1", "embedder.matryoshka=128,256"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(cfg.Kafka.Topics, cfg.Embedder.Devices, cfg.Embedder.Matryoshka)
+	if want := "[a b] [0 1] [128 256]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -146,7 +146,7 @@ func decode(settings map[string]any) (Config, error) {
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
 			modelDefaults,
 			mapstructure.StringToTimeDurationHookFunc(),
-			mapstructure.StringToSliceHookFunc(","),
+			mapstructure.StringToWeakSliceHookFunc(","),
 			mapstructure.TextUnmarshallerHookFunc(),
 		),
 	})

@@ -82,6 +82,11 @@ type Config struct {
 	// to length 1 again, for models trained for it (Matryoshka
 	// representation learning, arXiv 2205.13147). 0: all.
 	Dimensions int `mapstructure:"dimensions"`
+	// Matryoshka lists the dimensions that the model was trained to be cut to,
+	// as its model card says. It permits an index to be cut to one of them
+	// without the model (chunktide migrate --dimensions): a model that was not
+	// trained for it loses more than it need. It is not part of the recipe.
+	Matryoshka []int `mapstructure:"matryoshka"`
 
 	// RunTokens bounds the padded tokens of one run. Small runs keep a CPU's
 	// caches warm and padding low; a GPU wants large ones. It must hold the
@@ -150,12 +155,13 @@ const (
 // DefaultConfig encodes on the CPU, with what `make setup` fetched.
 func DefaultConfig() Config {
 	return Config{
-		Encoder:   EncoderONNX,
-		Provider:  ProviderCPU,
-		Devices:   []int{0},
-		Pooling:   PoolAuto,
-		Normalize: true,
-		Overflow:  OverflowTruncate,
+		Encoder:    EncoderONNX,
+		Provider:   ProviderCPU,
+		Devices:    []int{0},
+		Pooling:    PoolAuto,
+		Normalize:  true,
+		Overflow:   OverflowTruncate,
+		Matryoshka: []int{},
 		// One copy of the weights, and a thread for each run. BenchmarkSessions
 		// compares the alternatives on a machine.
 		IntraThreads: 1,
@@ -232,6 +238,11 @@ func (c Config) Validate() error {
 	}
 	if c.GPU.FP16 && c.Provider != ProviderTensorRT {
 		bad("gpu.fp16: only the provider tensorrt can compute a model of another precision in 16 bits; for %s take a float16 model", c.Provider)
+	}
+	for _, d := range c.Matryoshka {
+		if d < 1 {
+			bad("matryoshka: %d is no number of dimensions", d)
+		}
 	}
 	if c.Dimensions > 0 && !c.Normalize {
 		bad("dimensions: a cut vector must be scaled again, so normalize must be true")

@@ -102,6 +102,14 @@ func (r Recipe) Digest() Digest {
 	return Digest(h.Sum(nil))
 }
 
+// Uncut is the recipe whose vectors this one cuts; itself if it cuts none.
+func (r Recipe) Uncut() Recipe {
+	if r.Full > 0 {
+		r.Dim, r.Full = r.Full, 0
+	}
+	return r
+}
+
 // Digest12 is the first 12 hexadecimal digits of the digest: 48 bits, enough
 // to tell the models of one installation apart.
 func (r Recipe) Digest12() string {

@@ -87,6 +87,14 @@ func (a *Admin) Get(ctx context.Context, name string) (Collection, error) {
 	return a.describe(ctx, m)
 }
 
+// NameFor is the name of the collection that [Admin.Create] makes.
+func (a *Admin) NameFor(model Model) string {
+	if a.cfg.Collection != "" {
+		return a.cfg.Collection
+	}
+	return model.collection(a.cfg.Index)
+}
+
 // Create makes the collection of a model, under the name that a worker of it
 // would choose unless cfg.Collection names another, and leaves the alias where
 // it is. One that is there is verified.

@@ -139,13 +139,22 @@ type Hit struct {
 // Search returns the chunks nearest to a vector, best first, through the
 // alias: it follows when the alias moves.
 func (c *reader) Search(ctx context.Context, vector []float32, limit int) ([]Hit, error) {
+	return c.searchIn(ctx, c.cfg.Index, vector, limit)
+}
+
+// SearchHere is Search in the collection itself, whatever the alias points to.
+func (c *reader) SearchHere(ctx context.Context, vector []float32, limit int) ([]Hit, error) {
+	return c.searchIn(ctx, c.collection, vector, limit)
+}
+
+func (c *reader) searchIn(ctx context.Context, collection string, vector []float32, limit int) ([]Hit, error) {
 	if len(vector) != c.model.Dim {
 		return nil, fmt.Errorf("the query has %d dimensions, the index has %d: encode it with %s", len(vector), c.model.Dim, c.model.Version)
 	}
 	var hits []Hit
 	err := c.do(ctx, opSearch, func(ctx context.Context) error {
 		answer, err := c.points.Query(ctx, &qdrant.QueryPoints{
-			CollectionName: c.cfg.Index, Query: qdrant.NewQueryDense(vector), Using: qdrant.PtrOf(vectorName),
+			CollectionName: collection, Query: qdrant.NewQueryDense(vector), Using: qdrant.PtrOf(vectorName),
 			Limit: qdrant.PtrOf(uint64(limit)), WithPayload: qdrant.NewWithPayload(true),
 		})
 		if err != nil {
@@ -161,7 +170,7 @@ func (c *reader) Search(ctx context.Context, vector []float32, limit int) ([]Hit
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("search %s: %w", c.cfg.Index, err)
+		return nil, fmt.Errorf("search %s: %w", collection, err)
 	}
 	return hits, nil
 }

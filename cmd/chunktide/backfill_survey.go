@@ -61,11 +61,20 @@ func (a *app) surveyBackfill(ctx context.Context, p *backfillPlan) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, encoder.Close()) }()
+	found, err := a.survey(ctx, p, encoder)
+	if err != nil {
+		return err
+	}
+	return a.printSurvey(found, p.cfg.Backfill.PricePerMillionTokens > 0)
+}
+
+// survey reads what a backfill would read.
+func (a *app) survey(ctx context.Context, p *backfillPlan, encoder embedder.Encoder) (found *survey, err error) {
 	s := &surveyor{plan: p, encoder: encoder, sample: backfill.NewSample(p.sample), bar: a.progress()}
 	s.Model, s.Examples = encoder.Recipe().ModelVersion(), []string{}
 	closeParts, err := s.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeParts()) }()
 	if p.topic {
@@ -79,10 +88,7 @@ func (a *app) surveyBackfill(ctx context.Context, p *backfillPlan) (err error) {
 	if err == nil {
 		err = s.estimate(ctx)
 	}
-	if err != nil {
-		return err
-	}
-	return a.printSurvey(&s.survey, p.cfg.Backfill.PricePerMillionTokens > 0)
+	return &s.survey, err
 }
 
 // open connects to the cache and, if it is there, to the collection.

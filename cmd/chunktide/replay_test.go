@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/qdrant/go-client/qdrant"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"chunktide/chunk"
@@ -33,7 +34,15 @@ type desk struct {
 
 func newDesk(t *testing.T, settings ...string) *desk {
 	t.Helper()
-	stack, err := devstack.Start(t.Context(), devstack.Options{Topics: map[string]int32{"docs": 3, "docs.dead-letters": 1}})
+	return newDeskBehind(t, nil, settings...)
+}
+
+// newDeskBehind has something before its Qdrant.
+func newDeskBehind(t *testing.T, intercept grpc.UnaryServerInterceptor, settings ...string) *desk {
+	t.Helper()
+	stack, err := devstack.Start(t.Context(), devstack.Options{
+		Topics: map[string]int32{"docs": 3, "docs.dead-letters": 1}, QdrantInterceptor: intercept,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +106,20 @@ func (d *desk) catchUp() int64 {
 // for byte: payload, indexed_at included, and vectors.
 func (d *desk) points(collection string) map[string]string {
 	d.t.Helper()
+	out := map[string]string{}
+	for _, p := range d.scroll(collection) {
+		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(p)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		out[p.GetId().GetUuid()] = string(data)
+	}
+	return out
+}
+
+// client is Qdrant's own, for what the program does not do.
+func (d *desk) client() *qdrant.Client {
+	d.t.Helper()
 	host, port, err := net.SplitHostPort(d.stack.QdrantAddr)
 	if err != nil {
 		d.t.Fatal(err)
@@ -109,22 +132,19 @@ func (d *desk) points(collection string) map[string]string {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	defer client.Close()
-	found, err := client.Scroll(d.t.Context(), &qdrant.ScrollPoints{
+	d.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func (d *desk) scroll(collection string) []*qdrant.RetrievedPoint {
+	d.t.Helper()
+	found, err := d.client().Scroll(d.t.Context(), &qdrant.ScrollPoints{
 		CollectionName: collection, Limit: qdrant.PtrOf(uint32(1 << 20)), WithPayload: qdrant.NewWithPayload(true), WithVectors: qdrant.NewWithVectors(true),
 	})
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	out := map[string]string{}
-	for _, p := range found {
-		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(p)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		out[p.GetId().GetUuid()] = string(data)
-	}
-	return out
+	return found
 }
 
 func TestAReplayOfWhatIsUnchangedCostsNothingAndChangesNothing(t *testing.T) {
