@@ -13,33 +13,32 @@ import (
 	"chunktide/chunk"
 )
 
-// fence is the condition of a write: which stored versions it may replace.
-type fence uint8
+// fence is the condition of a write: which stored states of a point hold it
+// back.
+type fence func(p *chunk.Point) []*qdrant.Condition
 
-const (
-	// newer replaces lower versions only.
-	newer fence = iota
-	// same replaces equal versions as well. It is for tombstones that take over
-	// the version of what they remove.
-	same
-)
+// newer lets a write replace lower versions only.
+func newer(p *chunk.Point) []*qdrant.Condition {
+	limit := float64(p.Version) // exact: versions are below 2^53
+	return []*qdrant.Condition{qdrant.NewRange(pathVersion, &qdrant.Range{Gte: &limit})}
+}
+
+// same lets it replace equal versions as well. It is for tombstones that take
+// over the version of what they remove.
+func same(p *chunk.Point) []*qdrant.Condition {
+	limit := float64(p.Version)
+	return []*qdrant.Condition{qdrant.NewRange(pathVersion, &qdrant.Range{Gt: &limit})}
+}
 
 // filter is the server's part of the fence: not one of the points whose
-// stored version holds its write back. It is written as a denial so that a
+// stored state holds its write back. It is written as a denial so that a
 // point without a version, which somebody else put there, is replaced; asking
 // for "lower than mine" would never match it.
 // The points stand there twice, as states and as they are sent.
 func (f fence) filter(points []*chunk.Point, encoded []*qdrant.PointStruct) *qdrant.Filter {
 	held := make([]*qdrant.Condition, len(points))
 	for i, p := range points {
-		limit := float64(p.Version) // exact: versions are below 2^53
-		holds := &qdrant.Range{Gte: &limit}
-		if f == same {
-			holds = &qdrant.Range{Gt: &limit}
-		}
-		held[i] = qdrant.NewFilterAsCondition(&qdrant.Filter{Must: []*qdrant.Condition{
-			qdrant.NewHasID(encoded[i].GetId()), qdrant.NewRange(pathVersion, holds),
-		}})
+		held[i] = qdrant.NewFilterAsCondition(&qdrant.Filter{Must: append([]*qdrant.Condition{qdrant.NewHasID(encoded[i].GetId())}, f(p)...)})
 	}
 	return &qdrant.Filter{MustNot: []*qdrant.Condition{qdrant.NewFilterAsCondition(&qdrant.Filter{Should: held})}}
 }
