@@ -14,36 +14,51 @@ import (
 // nil if none of the groups is there: none has committed anything, or has a
 // member.
 func Committed(ctx context.Context, cfg Config, groups []string) (map[string]map[int32]int64, error) {
-	client, err := connect(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	adm := kadm.NewClient(client)
 	there := false
 	out := map[string]map[int32]int64{}
 	for _, topic := range cfg.Topics {
 		out[topic] = map[int32]int64{}
 	}
-	for _, group := range groups {
-		committed, err := adm.FetchOffsets(ctx, group)
-		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
-			return nil, fmt.Errorf("ask what group %s has committed: %w", group, err)
-		}
-		committed.Each(func(o kadm.OffsetResponse) {
-			if at := out[o.Topic]; at != nil && o.Err == nil && o.At >= 0 {
-				at[o.Partition] = max(at[o.Partition], o.At)
-				there = true
-			}
-		})
-		described, err := adm.DescribeGroups(ctx, group)
+	for _, name := range groups {
+		cfg.Group = name
+		found, err := committedBy(ctx, cfg, out)
 		if err != nil {
-			return nil, fmt.Errorf("ask for the members of group %s: %w", group, err)
+			return nil, err
 		}
-		there = there || len(described[group].Members) > 0
+		there = there || found
 	}
 	if !there {
 		return nil, nil
 	}
 	return out, nil
+}
+
+// committedBy raises out to what cfg.Group has committed, and reports whether
+// there is such a group.
+func committedBy(ctx context.Context, cfg Config, out map[string]map[int32]int64) (there bool, err error) {
+	g, err := OpenGroup(ctx, cfg)
+	if err != nil {
+		return false, err
+	}
+	defer g.Close()
+	committed, err := g.adm.FetchOffsetsForTopics(ctx, cfg.Group, cfg.Topics...)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		committed, err = nil, nil
+	}
+	if err == nil {
+		err = committed.Error()
+	}
+	if err != nil {
+		return false, g.refused("ask what was committed by", err)
+	}
+	committed.Each(func(o kadm.OffsetResponse) {
+		if at := out[o.Topic]; at != nil && o.At >= 0 {
+			at[o.Partition], there = max(at[o.Partition], o.At), true
+		}
+	})
+	members, err := g.Members(ctx)
+	if err != nil {
+		return false, fmt.Errorf("ask how far it has come: %w", err)
+	}
+	return there || len(members) > 0, nil
 }

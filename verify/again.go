@@ -49,8 +49,9 @@ func (l *look) confirm(s suspect, r sink.Record, there bool) (Difference, bool) 
 	d := Difference{ID: s.id, Point: s.id.String()}
 	var now *held
 	if there {
-		h := l.heldOf(&r)
-		now = &h
+		if h := l.heldOf(&r); h.doc == s.doc {
+			now = &h
+		} // else its names are those of another document, and this one has no point
 		d.Source, d.DocumentID, d.ChunkID, d.Have = r.Source, r.DocumentID, r.ChunkID, r.Version
 	}
 	unchanged := there == s.there && (!there || same(storedOf(&r), s.seen))

@@ -84,7 +84,7 @@ func judgeLiving(x *expect, known bool, h *held) (verdict, Kind) {
 // perhaps a delete.
 func judgeUnknown(x *expect, h *held) (verdict, Kind) {
 	switch {
-	case h.version <= x.top || x.ends(h):
+	case x.top > 0 && h.version <= x.top || x.ends(h):
 		return differs, Deleted
 	case h.stand == Before:
 		return forgotten, ""
@@ -97,7 +97,7 @@ func judgeUnknown(x *expect, h *held) (verdict, Kind) {
 // knows, and not for the reason that somebody changed it by hand: then the
 // event that it names would still be there, with its true version.
 func beyond(x *expect, h *held) bool {
-	return h.version > x.top && !(h.stand == Within && x.knows(h.place))
+	return h.version > x.top && (h.stand != Within || !x.knows(h.place))
 }
 
 // cells is how many digests there are, by the first bytes of the document's
