@@ -136,7 +136,7 @@ func TestMigrateStartGoesOnAfterAKill(t *testing.T) {
 			if len(all) != 1 || all[0].Phase != migrate.Following || all[0].Lag != 0 || all[0].OldLag != 0 || string(all[0].Source) != from {
 				t.Fatalf("the status is %+v", all)
 			}
-			old, models := d.living("desk")
+			old, models := d.living(d.index)
 			if len(models) != 1 || models[embedder.BowName] == 0 {
 				t.Errorf("the old collection holds %v", models)
 			}
@@ -145,14 +145,14 @@ func TestMigrateStartGoesOnAfterAKill(t *testing.T) {
 				t.Errorf("the new collection has %d chunks of %v, the old one %d, or their texts differ", len(is), models, len(old))
 			}
 			d.must("", "migrate", "promote", "--max-lag", "0")
-			if got, models := d.living("desk"); !maps.Equal(got, old) || models["new-bow"] != len(old) {
+			if got, models := d.living(d.index); !maps.Equal(got, old) || models["new-bow"] != len(old) {
 				t.Error("the alias does not point to the new collection")
 			}
 			if code, _, errs := d.do("", "migrate", "abort", "--yes"); code != exitFailed || errs == "" {
 				t.Errorf("abort of what is served: exit %d", code)
 			}
 			d.must("", "migrate", "rollback", "--yes", "--max-lag", "0")
-			if _, models := d.living("desk"); models[embedder.BowName] != len(old) {
+			if _, models := d.living(d.index); models[embedder.BowName] != len(old) {
 				t.Error("the alias does not point to the old collection again")
 			}
 			d.must("", "migrate", "abort", "--yes")
@@ -185,10 +185,10 @@ func TestSearchesNeverSeeTheSwitch(t *testing.T) {
 	ask = d.searches()
 	client := d.client()
 	for _, to := range []string{d.migrations()[0].Collection.Name, d.migrations()[0].From} {
-		if err := client.DeleteAlias(t.Context(), "desk"); err != nil {
+		if err := client.DeleteAlias(t.Context(), d.index); err != nil {
 			t.Fatal(err)
 		}
-		if err := client.CreateAlias(t.Context(), "desk", to); err != nil {
+		if err := client.CreateAlias(t.Context(), d.index, to); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -202,7 +202,7 @@ func TestSearchesNeverSeeTheSwitch(t *testing.T) {
 func (d *desk) searches() func() (failures string, models map[string]int) {
 	d.t.Helper()
 	var wanted []*qdrant.RetrievedPoint
-	for _, p := range d.scroll("desk") {
+	for _, p := range d.scroll(d.index) {
 		if p.GetVectors().GetVectors().GetVectors()["text"] != nil {
 			wanted = append(wanted, p)
 		}
@@ -221,7 +221,7 @@ func (d *desk) searches() func() (failures string, models map[string]int) {
 				vector := p.GetVectors().GetVectors().GetVectors()["text"]
 				data := vector.GetDense().GetData()
 				answer, err := client.Query(ctx, &qdrant.QueryPoints{
-					CollectionName: "desk", Query: qdrant.NewQueryDense(data), Using: qdrant.PtrOf("text"), Limit: qdrant.PtrOf(uint64(len(wanted))),
+					CollectionName: d.index, Query: qdrant.NewQueryDense(data), Using: qdrant.PtrOf("text"), Limit: qdrant.PtrOf(uint64(len(wanted))),
 					WithPayload: qdrant.NewWithPayload(true),
 				})
 				if ctx.Err() != nil {
@@ -353,7 +353,7 @@ func TestMigrateToAnotherPrefix(t *testing.T) {
 		t.Errorf("%d texts were encoded, the plan said %d", n, plan.Survey.ModelCalls)
 	}
 	golden := `{"query": "words 3", "relevant": []}` + "\n" + `{"query": "chunk 5"}` + "\n"
-	first := d.scroll("desk")[0].GetPayload()
+	first := d.scroll(d.index)[0].GetPayload()
 	golden += fmt.Sprintf(`{"query": %q, "relevant": [[%q, %q, %q]]}`, "words of a chunk", first["source"].GetStringValue(), first["document_id"].GetStringValue(), first["chunk_id"].GetStringValue())
 	// The old model is not known.
 	if code, _, errs := d.do(golden, "migrate", "promote", "--golden", "-", "--set", prefix); code != exitFailed || !strings.Contains(errs, "serve.models") {

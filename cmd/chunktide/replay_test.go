@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/qdrant/go-client/qdrant"
 	"google.golang.org/grpc"
@@ -25,9 +27,11 @@ import (
 // desk runs commands with settings of its own, against servers of its own.
 type desk struct {
 	t        *testing.T
-	stack    *devstack.Stack
 	settings []string
+	stack    *devstack.Stack
 	cfg      configs.Config
+	// index is its name, unlike any other's on the server.
+	index string
 	// encoded counts the texts that workers gave to the model.
 	encoded atomic.Int64
 }
@@ -47,14 +51,20 @@ func newDeskBehind(t *testing.T, intercept grpc.UnaryServerInterceptor, settings
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = stack.Close() })
-	d := &desk{t: t, stack: stack}
+	d := &desk{t: t, stack: stack, index: "desk"}
+	address := stack.QdrantAddr
+	if real := os.Getenv("CHUNKTIDE_TEST_QDRANT"); real != "" && intercept == nil {
+		address, d.index = real, fmt.Sprintf("desk-%d-%d", os.Getpid(), time.Now().UnixNano())
+		stack.QdrantAddr = real
+	}
 	d.settings = append([]string{
 		"kafka.brokers=" + stack.KafkaBrokers[0], "kafka.topics=docs", "kafka.group=desk", "embedder.encoder=bow",
-		"qdrant.address=" + stack.QdrantAddr, "qdrant.index=desk", "admin.address=",
+		"qdrant.address=" + address, "qdrant.index=" + d.index, "admin.address=",
 	}, settings...)
 	if d.cfg, err = configs.Load("", d.settings, nil); err != nil {
 		t.Fatal(err)
 	}
+	dropIndexAfter(t, d.cfg.Qdrant)
 	return d
 }
 
@@ -120,7 +130,7 @@ func (d *desk) points(collection string) map[string]string {
 // client is Qdrant's own, for what the program does not do.
 func (d *desk) client() *qdrant.Client {
 	d.t.Helper()
-	host, port, err := net.SplitHostPort(d.stack.QdrantAddr)
+	host, port, err := net.SplitHostPort(d.cfg.Qdrant.Address)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -154,7 +164,7 @@ func TestAReplayOfWhatIsUnchangedCostsNothingAndChangesNothing(t *testing.T) {
 	if n := d.catchUp(); n == 0 {
 		t.Fatal("the first run encoded nothing")
 	}
-	before := d.points("desk")
+	before := d.points(d.index)
 
 	var dry replayed
 	if err := json.Unmarshal([]byte(d.must("", "replay", "--to", "earliest", "--dry-run", "-o", "json")), &dry); err != nil {
@@ -167,7 +177,7 @@ func TestAReplayOfWhatIsUnchangedCostsNothingAndChangesNothing(t *testing.T) {
 	if n := d.catchUp(); n != 0 {
 		t.Errorf("the replay encoded %d texts", n)
 	}
-	if after := d.points("desk"); !maps.Equal(after, before) {
+	if after := d.points(d.index); !maps.Equal(after, before) {
 		t.Error("the replay changed the index")
 	}
 
@@ -189,7 +199,7 @@ func TestAReplayOfWhatIsUnchangedCostsNothingAndChangesNothing(t *testing.T) {
 	if n := d.catchUp(); n != 1 {
 		t.Errorf("the second replay encoded %d texts, want the one that was skipped", n)
 	}
-	after := d.points("desk")
+	after := d.points(d.index)
 	if len(after) != len(before)+1 {
 		t.Errorf("%d points after %d, want one more", len(after), len(before))
 	}
