@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"chunktide/chunk"
-	"chunktide/cmd/worker"
 	"chunktide/configs"
-	"chunktide/embedder"
 	"chunktide/migrate"
 	"chunktide/sink"
 )
@@ -35,8 +31,8 @@ func (a *app) migratePromoteCommand() *cobra.Command {
 
   filled   it holds what the old one held
   lag      its group is at most --max-lag records behind the topic
-  verify   no chunk differs between it and the old collection; what the live events change
-           meanwhile is looked at again for --patience
+  verify   no chunk differs from what the topic says, if it was filled from there, or from the
+           old collection; what the live events change meanwhile may take --patience to arrive
   overlap  with --golden: of the --k best chunks that the old collection finds for a query,
            the new one finds at least --min-overlap, in the mean
   recall   with --golden and relevant chunks: recall@k and nDCG@k fall by --max-drop at most
@@ -54,7 +50,7 @@ It exits with 1 if a gate does not hold, and has changed nothing then.`,
 			if o.k < 1 || o.maxLag < 0 || o.minOverlap < 0 || o.minOverlap > 1 || o.maxDrop < 0 || o.patience < 0 {
 				return usagef("--k wants 1 or more, --min-overlap 0 to 1, --max-lag, --max-drop and --patience 0 or more")
 			}
-			sections := []configs.Section{configs.Kafka, configs.Qdrant}
+			sections := []configs.Section{configs.Kafka, configs.Events, configs.Qdrant}
 			if o.golden != "" {
 				sections = append(sections, configs.Embedder, configs.Serve)
 			}
@@ -78,7 +74,7 @@ It exits with 1 if a gate does not hold, and has changed nothing then.`,
 }
 
 func (m *migrating) promote(ctx context.Context, o gateOptions) error {
-	checks := migrate.Checks{MaxLag: o.maxLag, MinOverlap: o.minOverlap, MaxDrop: o.maxDrop, Verify: m.level(o.patience)}
+	checks := migrate.Checks{MaxLag: o.maxLag, MinOverlap: o.minOverlap, MaxDrop: o.maxDrop, Verify: m.verify(o.patience)}
 	if o.golden != "" {
 		queries, err := m.app.goldenQueries(o.golden, m.cfg.Events.Limits.RecordBytes)
 		if err != nil {
@@ -93,119 +89,6 @@ func (m *migrating) promote(ctx context.Context, o gateOptions) error {
 		return err
 	}
 	return errors.Join(err, m.app.printPromotion(p))
-}
-
-// level compares the new collection with the old one.
-func (m *migrating) level(patience time.Duration) func(context.Context, migrate.Found) (int, string, error) {
-	return func(ctx context.Context, f migrate.Found) (n int, detail string, err error) {
-		from, err := m.contents(ctx, f.From)
-		if err != nil {
-			return 0, "", err
-		}
-		defer func() { err = errors.Join(err, from.Close()) }()
-		to, err := m.contents(ctx, f.Collection.Name)
-		if err != nil {
-			return 0, "", err
-		}
-		defer func() { err = errors.Join(err, to.Close()) }()
-		d, err := migrate.Level(ctx, from, to, patience)
-		detail = fmt.Sprintf("%d chunks were compared with those of %s", d.Living, f.From)
-		if len(d.Examples) > 0 {
-			detail += fmt.Sprintf("; such as %v", d.Examples)
-		}
-		return d.Count, detail, err
-	}
-}
-
-// contents is a collection, to be compared.
-func (m *migrating) contents(ctx context.Context, name string) (*outlined, error) {
-	s, err := sink.OpenStored(ctx, m.cfg.Qdrant, name, m.logger, nil)
-	return &outlined{s}, err
-}
-
-type outlined struct{ *sink.Stored }
-
-// Outline implements migrate.Contents.
-func (o *outlined) Outline(ctx context.Context, visit func(sink.Record) error) error {
-	return o.Scroll(ctx, visit)
-}
-
-func (a *app) goldenQueries(path string, lineBytes int) ([]migrate.Query, error) {
-	in := a.io.in
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, usagef("--golden: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	queries, err := migrate.ReadQueries(in, lineBytes)
-	if err != nil {
-		return nil, usagef("--golden %s: %w", path, err)
-	}
-	return queries, nil
-}
-
-// compare asks golden queries of both collections, each in vectors of its own
-// model.
-func (m *migrating) compare(ctx context.Context, queries []migrate.Query, k int, from, to sink.Collection) (c migrate.Comparison, err error) {
-	before, closeBefore, err := m.searcher(ctx, from)
-	if err != nil {
-		return c, err
-	}
-	defer func() { err = errors.Join(err, closeBefore()) }()
-	after, closeAfter, err := m.searcher(ctx, to)
-	if err != nil {
-		return c, err
-	}
-	defer func() { err = errors.Join(err, closeAfter()) }()
-	return migrate.Compare(ctx, queries, k, before, after)
-}
-
-// searcher searches a collection with its model, which must be among the
-// settings: embedder's, that one uncut, or one of serve.models.
-func (m *migrating) searcher(ctx context.Context, c sink.Collection) (find migrate.Searcher, closeAll func() error, err error) {
-	encoder, err := m.encoderOf(ctx, c.Model)
-	if err != nil {
-		return nil, nil, err
-	}
-	stored, err := sink.OpenStored(ctx, m.cfg.Qdrant, c.Name, m.logger, nil)
-	if err != nil {
-		return nil, nil, errors.Join(err, encoder.Close())
-	}
-	find = func(ctx context.Context, query string, k int) ([]chunk.ID, error) {
-		e, err := encoder.EncodeQuery(ctx, query)
-		if err != nil {
-			return nil, err
-		}
-		hits, err := stored.SearchHere(ctx, e.Vector, k)
-		return migrate.IDs(hits), err
-	}
-	return find, func() error { return errors.Join(stored.Close(), encoder.Close()) }, nil
-}
-
-func (m *migrating) encoderOf(ctx context.Context, model sink.Model) (embedder.Encoder, error) {
-	whole := m.cfg.Embedder
-	whole.Dimensions = 0
-	cut := m.cfg.Embedder
-	cut.Dimensions = model.Dim
-	var known []string
-	for _, cfg := range append([]embedder.Config{m.cfg.Embedder, whole, cut}, m.cfg.Serve.Models...) {
-		encoder, err := embedder.New(ctx, cfg, m.logger, nil)
-		if err != nil {
-			known = append(known, err.Error())
-			continue
-		}
-		if worker.ModelPin(encoder.Recipe()).Digest == model.Digest {
-			return encoder, nil
-		}
-		known = append(known, encoder.Recipe().ModelVersion())
-		if err := encoder.Close(); err != nil {
-			return nil, err
-		}
-	}
-	return nil, fmt.Errorf("golden queries: %s is none of the models in the settings (%v): list it in serve.models", model.Version, known)
 }
 
 func (a *app) migrateStatusCommand() *cobra.Command {
