@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"chunktide/verify"
+)
+
+// watch verifies again and again until ctx ends. A look that fails is counted
+// and logged, and the next may go better.
+func (v *verifier) watch(ctx context.Context) error {
+	reg := prometheus.NewRegistry()
+	gauges := verify.NewGauges(reg)
+	if v.cfg.Admin.Address != "" {
+		well := func() error { return nil }
+		address, err := admin(ctx, v.cfg.Admin.Address, reg, probes{health: well, ready: well}, v.logger)
+		if err != nil {
+			return err
+		}
+		v.logger.Info("serving metrics and health", "address", address.String())
+	}
+	tick := time.NewTicker(v.o.watch)
+	defer tick.Stop()
+	for {
+		v.o.Seed = 0 // another sample each time
+		result, err := v.once(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			gauges.Failed()
+			v.logger.Error("the index could not be verified", "error", err)
+		default:
+			gauges.Set(result.Report)
+			if err := v.app.printVerify(result, v.o.show); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// printVerify prints what was found; at most show differences are named in
+// text.
+func (a *app) printVerify(r verifyResult, show int) error {
+	if a.json() {
+		return a.printJSON(r)
+	}
+	fmt.Fprintf(a.io.out, "%s: %d points, %d of them alive, against %d events of the source, in %.1f s\n",
+		r.Collection, r.Points, r.Living, r.Events, r.Seconds)
+	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, k := range verify.Kinds() {
+		if r.Before != nil {
+			fmt.Fprintf(table, "  %d\t%s\t(%d before the repair)\t\n", r.Differences[k], k, r.Before[k])
+		} else {
+			fmt.Fprintf(table, "  %d\t%s\t\n", r.Differences[k], k)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if r.Sampled > 0 {
+		fmt.Fprintf(a.io.out, "%d vectors were encoded again; the least cosine is %.4f\n", r.Sampled, r.LeastCosine)
+	}
+	for _, other := range []struct {
+		n    int
+		what string
+	}{
+		{r.Pending, "events are not yet committed by the workers"}, {r.Newer, "points that differ are newer than the look"},
+		{r.Ahead, "points have a version that the source does not"}, {r.Forgotten, "points are from before the beginning of the log"},
+		{r.Malformed, "records are malformed"}, {r.Refused, "records are in the dead letters"},
+	} {
+		if other.n > 0 {
+			fmt.Fprintf(a.io.out, "no difference: %d %s\n", other.n, other.what)
+		}
+	}
+	for i, d := range r.Named {
+		if i == show {
+			fmt.Fprintf(a.io.out, "… and %d more\n", r.Total()-show)
+			break
+		}
+		fmt.Fprintln(a.io.out, d)
+	}
+	return nil
+}
