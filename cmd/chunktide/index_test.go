@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/qdrant/go-client/qdrant"
 
@@ -25,6 +28,7 @@ import (
 // that ends when it has read everything.
 type indexWorld struct {
 	t        *testing.T
+	index    string
 	settings []string
 	lines    string
 }
@@ -36,10 +40,20 @@ func newIndexWorld(t *testing.T) *indexWorld {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = stack.Close() })
-	w := &indexWorld{t: t, settings: []string{
+	address := stack.QdrantAddr
+	if real := os.Getenv("CHUNKTIDE_TEST_QDRANT"); real != "" {
+		address = real
+	}
+	w := &indexWorld{t: t, index: fmt.Sprint("handbook-", time.Now().UnixNano())}
+	w.settings = []string{
 		"kafka.brokers=" + stack.KafkaBrokers[0], "kafka.topics=docs", "kafka.group=workers", "kafka.stop_at_end=true",
-		"qdrant.address=" + stack.QdrantAddr, "qdrant.index=handbook", "embedder.encoder=bow", "admin.address=",
-	}}
+		"qdrant.address=" + address, "qdrant.index=" + w.index, "embedder.encoder=bow", "admin.address=",
+	}
+	cfg, err := configs.Load("", w.settings, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropIndexAfter(t, cfg.Qdrant)
 	for i := range 10 {
 		w.lines += fmt.Sprintf(`{"op":"upsert","source":"s","document_id":"d","chunk_id":"c%d","text":"text number %d","version":1}`+"\n", i, i)
 	}
@@ -81,11 +95,15 @@ func (w *indexWorld) damage(collection string, do func(c *qdrant.Client, collect
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var port int
-	if _, err := fmt.Sscanf(cfg.Qdrant.Address[strings.LastIndex(cfg.Qdrant.Address, ":")+1:], "%d", &port); err != nil {
+	host, number, err := net.SplitHostPort(cfg.Qdrant.Address)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	c, err := qdrant.NewClient(&qdrant.Config{Host: "127.0.0.1", Port: port, SkipCompatibilityCheck: true})
+	port, err := strconv.Atoi(number)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c, err := qdrant.NewClient(&qdrant.Config{Host: host, Port: port, SkipCompatibilityCheck: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -132,7 +150,7 @@ func TestIndexCommands(t *testing.T) {
 			t.Errorf("%q: exit %d, %s%s; want %d and %q", args, got, out, errs, code, want)
 		}
 	}
-	refused("the alias handbook points to", exitFailed, "index", "drop", first, "--yes")
+	refused("the alias "+w.index+" points to", exitFailed, "index", "drop", first, "--yes")
 	refused("has no collection nonsense", exitFailed, "index", "promote", "nonsense")
 	refused("nothing to go back to", exitFailed, "index", "rollback")
 	refused("nothing was changed", exitFailed, "index", "drop", second)
