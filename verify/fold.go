@@ -19,12 +19,15 @@ type outcome struct {
 	// which is another one if it left its text out.
 	place, text Place
 	textKnown   bool
+	// refused says that the event is in the dead letters.
+	refused bool
 }
 
 // expect is what the index must hold of a chunk.
 type expect struct {
 	// outcomes are all that are right. The first is what the source says once
-	// everything has arrived.
+	// everything has arrived, but for what was refused: that comes last, since it
+	// would be refused again.
 	outcomes []outcome
 	// absent says that no event is certain to have reached the index.
 	absent bool
@@ -144,6 +147,16 @@ func foldChunk(events []entry, d deaths, doubt func(Place) Doubt) *expect {
 		x.top = max(x.top, states[level].version)
 		x.level(states[level:i], states[i:], &d, doubt)
 	}
+	slices.SortStableFunc(x.outcomes, func(a, b outcome) int {
+		switch {
+		case a.refused == b.refused:
+			return 0
+		case b.refused:
+			return -1
+		default:
+			return 1
+		}
+	})
 	return x
 }
 
@@ -166,7 +179,10 @@ func (x *expect) level(states, lower []entry, d *deaths, doubt func(Place) Doubt
 
 // state adds what may have become of one state.
 func (x *expect) state(e *entry, lower []entry, d *deaths, doubt func(Place) Doubt) {
-	o := outcome{version: e.version, living: e.op == chunk.Upsert, hash: e.hash, place: e.place, text: e.place, textKnown: true}
+	o := outcome{
+		version: e.version, living: e.op == chunk.Upsert, hash: e.hash, place: e.place, text: e.place, textKnown: true,
+		refused: doubt(e.place) == Refused,
+	}
 	if !o.living {
 		x.outcomes = append(x.outcomes, o)
 		return

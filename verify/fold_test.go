@@ -166,7 +166,7 @@ func TestFoldOfOneChunk(t *testing.T) {
 		"all pending":                      {[]entry{ev(0, 2, 5, "c")}, map[Place]Doubt{{0, 2, 0}: Pending}, outcomes{"c@5"}, true},
 		"pending delete of the document":   {[]entry{ev(0, 1, 4, "b"), whole(ev(1, 2, 5, ""))}, map[Place]Doubt{{1, 2, 0}: Pending}, outcomes{"†", "b@4"}, false},
 		"pending versionless":              {[]entry{ev(0, 1, 4, "b"), ev(0, 2, 0, "")}, map[Place]Doubt{{0, 2, 0}: Pending}, outcomes{"†", "b@4"}, false},
-		"refused":                          {[]entry{ev(0, 1, 4, "b"), ev(0, 2, 5, "c")}, map[Place]Doubt{{0, 2, 0}: Refused}, outcomes{"c@5", "b@4"}, false},
+		"refused":                          {[]entry{ev(0, 1, 4, "b"), ev(0, 2, 5, "c")}, map[Place]Doubt{{0, 2, 0}: Refused}, outcomes{"b@4", "c@5"}, false},
 		"text left out":                    {[]entry{ev(0, 1, 4, "b"), ev(0, 2, 5, "…")}, nil, outcomes{"b@5"}, false},
 		"text left out twice":              {[]entry{ev(0, 1, 4, "b"), ev(0, 2, 5, "…"), ev(0, 3, 6, "…")}, nil, outcomes{"b@6"}, false},
 		"text left out, another order":     {[]entry{ev(0, 9, 4, "b"), ev(0, 2, 5, "…")}, nil, outcomes{"*@5"}, false},

@@ -20,7 +20,7 @@ import (
 // that there was something to be found.
 func TestNoFalseAlarmUnderLiveWrites(t *testing.T) {
 	inEachWorld(t, func(t *testing.T, w *world) {
-		h := history.New(uint64(time.Now().UnixNano()), history.DefaultShape(3000, 300, partitions))
+		h := history.New(uint64(time.Now().UnixNano()), history.DefaultShape(1500, 200, partitions))
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		var running sync.WaitGroup
@@ -32,7 +32,7 @@ func TestNoFalseAlarmUnderLiveWrites(t *testing.T) {
 			defer close(published)
 			for i, r := range h.Records {
 				w.publish(r.Partition, r.Key, r.Value)
-				if i%300 == 299 { // so that several looks fall into the writing
+				if i%150 == 149 { // so that several looks fall into the writing
 					select {
 					case <-looked:
 					case <-ctx.Done():

@@ -170,3 +170,26 @@ func TestWhatIsPendingIsNoDifference(t *testing.T) {
 		}
 	})
 }
+
+// A chunk whose last edit was refused stands at the one before it, and that is
+// what a repair restores.
+func TestRepairRestoresWhatWasNotRefused(t *testing.T) {
+	inEachWorld(t, func(t *testing.T, w *world) {
+		w.fill()
+		w.change("c00", " \x1c ") // white space to the encoder, a text to the decoder
+		w.drain()
+		if r := w.verify(w.topic(time.Minute)); r.Total() != 0 || r.Refused != 1 || r.Cells != 0 {
+			t.Fatalf("%s\n%+v", named(r), r)
+		}
+		w.damage(remove("c00"))
+		source := w.topic(time.Minute)
+		r := w.verify(source)
+		if named(r) != "missing c00" || r.Named[0].Want != 1 {
+			t.Fatalf("%+v", r.Named)
+		}
+		w.repair(source, r)
+		if r := w.verify(source); r.Total() != 0 || r.Living != chunks-10 {
+			t.Errorf("%s\n%+v", named(r), r)
+		}
+	})
+}
