@@ -145,6 +145,11 @@ func (m *message) change(op Op, edit bool, current, before object, v Version, at
 		return nil, err
 	}
 	f.op, f.edit, f.version, f.time = op, edit, v, at
+	if op == Delete && strings.HasPrefix(m.decoder.cfg.Debezium.Version, columnPrefix) {
+		// The column of a row that is gone holds the version of its last state,
+		// and a delete with that version would lose against it.
+		f.version, f.versionless = 0, true
+	}
 	if f.chunk == "" {
 		// A row is a chunk, so a row without its id is no document's delete.
 		return nil, Permanentf(ReasonNoIdentity, "column %s is missing or null: it says which chunk the row is (events.debezium.chunk_id)", m.decoder.cfg.Debezium.ChunkID)
@@ -241,7 +246,7 @@ func (m *message) tombstone() ([]Event, error) {
 	if payload, ok := key["payload"].(object); ok && has(key, "schema") {
 		key = payload
 	}
-	f := draft{op: Delete, fromTombstone: true, time: m.time}
+	f := draft{op: Delete, versionless: true, time: m.time}
 	columns := &m.decoder.cfg.Debezium
 	for _, part := range []struct {
 		into          *string

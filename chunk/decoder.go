@@ -218,8 +218,9 @@ func (m *message) noChange(body object) bool {
 	switch {
 	case has(body, "ts_ms") && len(body) == 1: // heartbeat
 		return true
-	case has(body, "status") && has(body, "id") && has(body, "ts_ms"): // transaction metadata
-		return true
+	case body["status"] == "BEGIN" || body["status"] == "END": // transaction metadata
+		// An event may have fields of its own, and a table columns, of those names.
+		return has(body, "id") && has(body, "event_count") && !has(body, "op") && !has(body, m.decoder.cfg.Debezium.DocumentID)
 	default:
 		return body["op"] == "m" && has(body, "message") // logical decoding message
 	}

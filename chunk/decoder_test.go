@@ -78,6 +78,8 @@ func TestNativeDefaults(t *testing.T) {
 		{"null text deletes", `{"op":"upsert","document_id":"d","chunk_id":"c","text":null,"version":9}`, nil, Event{Op: Delete, Source: "topic", ChunkID: "c", Version: 9}},
 		{"empty text deletes", `{"op":"upsert","document_id":"d","chunk_id":"c","text":"","version":9}`, nil, Event{Op: Delete, Source: "topic", ChunkID: "c", Version: 9}},
 		{"blank text deletes", `{"op":"upsert","document_id":"d","chunk_id":"c","text":" \n\t ","version":9}`, nil, Event{Op: Delete, Source: "topic", ChunkID: "c", Version: 9}},
+		{"fields that a transaction marker has, too", `{"op":"upsert","document_id":"d","chunk_id":"c","text":"x","version":1,"status":"END","id":"7","ts_ms":1,"event_count":2}`,
+			nil, Event{Op: Upsert, Source: "topic", ChunkID: "c", Text: "x", Version: 1}},
 		{"record versions", `{"op":"delete","document_id":"d","chunk_id":"c","version":9}`,
 			func(c *DecoderConfig) { c.Versions = VersionsRecord }, Event{Op: Delete, Source: "topic", ChunkID: "c", Version: fallback}},
 	} {
@@ -121,6 +123,7 @@ func TestBadInputHasItsReason(t *testing.T) {
 		{"op of another type", `{"op":1}`, nil, ReasonWrongType, "op is a number"},
 		{"no document", `{"op":"upsert","chunk_id":"c","text":"x"}`, nil, ReasonNoIdentity, "document_id"},
 		{"no chunk", `{"op":"upsert","document_id":"d","text":"x"}`, nil, ReasonNoIdentity, "chunk_id"},
+		{"no chunk, and no text, which is no document's delete", `{"op":"upsert","document_id":"d","text":""}`, nil, ReasonNoIdentity, "chunk_id"},
 		{"document of another type", `{"op":"upsert","document_id":5,"chunk_id":"c","text":"x"}`, nil, ReasonWrongType, "document_id is a number, want a string"},
 		{"text of another type", `{"op":"upsert","document_id":"d","chunk_id":"c","text":{}}`, nil, ReasonWrongType, "text is an object"},
 		{"metadata of another type", event(`"metadata":[]`), nil, ReasonWrongType, "metadata is an array"},

@@ -207,6 +207,15 @@ func TestDebeziumBesideRows(t *testing.T) {
 	}
 }
 
+// A table may have columns that Debezium's transaction markers have as fields.
+func TestARowIsNoTransactionMarker(t *testing.T) {
+	d := decoder(t, func(c *DecoderConfig) { c.Format = FormatDebezium })
+	events, err := d.Decode(rec(`{"document_id":"d","chunk_id":"c","text":"x","status":"END","id":7,"ts_ms":1,"event_count":2}`))
+	if err != nil || len(events) != 1 || events[0].Op != Upsert {
+		t.Errorf("%+v, %v; want an upsert", events, err)
+	}
+}
+
 func TestDebeziumKeyChangeInOneRecord(t *testing.T) {
 	d, _ := NewDecoder(DefaultDecoderConfig())
 	value := `{"before":{"document_id":"d","chunk_id":"old","text":"x"},"after":{"document_id":"d","chunk_id":7,"text":"x"},
@@ -220,6 +229,34 @@ func TestDebeziumKeyChangeInOneRecord(t *testing.T) {
 	}
 	if events[1].Op != Upsert || events[1].ChunkID != "7" || events[1].Version != 99 {
 		t.Errorf("then %+v, want the upsert under the new key", events[1])
+	}
+}
+
+// A deleted row's version column holds the version of the state that is to go:
+// the delete must not be compared with it.
+func TestADeleteHasNoVersionInAColumn(t *testing.T) {
+	for name, value := range map[string]string{
+		"envelope":  `{"before":{"document_id":"d","chunk_id":"c","text":"x","v":7},"after":null,"op":"d","source":{"lsn":99}}`,
+		"flattened": `{"document_id":"d","chunk_id":"c","text":"x","v":7,"__deleted":"true","__op":"d"}`,
+	} {
+		for _, versions := range []string{VersionsAuto, VersionsRequired} {
+			d := decoder(t, func(c *DecoderConfig) { c.Debezium.Version, c.Versions = "column:v", versions })
+			events, err := d.Decode(rec(value))
+			if err != nil || len(events) != 1 || events[0].Op != Delete || !events[0].Versionless() {
+				t.Errorf("%s, versions %s: %+v, %v; want a versionless delete", name, versions, events, err)
+			}
+		}
+	}
+	// Control: an upsert has the column's version, and a log position counts for
+	// deletes as well.
+	d := decoder(t, func(c *DecoderConfig) { c.Debezium.Version = "column:v" })
+	events, err := d.Decode(rec(`{"before":null,"after":{"document_id":"d","chunk_id":"c","text":"x","v":7},"op":"u","source":{"lsn":99}}`))
+	if err != nil || len(events) != 1 || events[0].Version != 7 {
+		t.Errorf("an upsert: %+v, %v; want version 7", events, err)
+	}
+	events, err = decoder(t, nil).Decode(rec(`{"before":{"document_id":"d","chunk_id":"c","text":"x","v":7},"after":null,"op":"d","source":{"lsn":99}}`))
+	if err != nil || len(events) != 1 || events[0].Version != 99 {
+		t.Errorf("a delete in the log: %+v, %v; want version 99", events, err)
 	}
 }
 

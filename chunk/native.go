@@ -10,16 +10,19 @@ import (
 type draft struct {
 	op Op
 	// edit says that the producer called it a change of what exists.
-	edit                     bool
-	source, document, chunk  string
-	position                 int64
-	text                     string
-	textUnchanged            bool
-	metadata                 map[string]any
-	version                  Version
-	time                     time.Time
-	before                   string // the text that it replaces or removes
-	hasBefore, fromTombstone bool
+	edit                    bool
+	source, document, chunk string
+	position                int64
+	text                    string
+	textUnchanged           bool
+	metadata                map[string]any
+	version                 Version
+	time                    time.Time
+	before                  string // the text that it replaces or removes
+	hasBefore               bool
+	// versionless is a delete of what precedes it: its source has no version
+	// for deletes, whatever the settings ask of events.
+	versionless bool
 }
 
 // native decodes {"op", "source", "document_id", "chunk_id", "position",
@@ -135,6 +138,10 @@ func (m *message) finish(f draft) ([]Event, error) {
 		return nil, Permanentf(ReasonTooLarge, "text has %d bytes, the limit is %d (events.limits.text_bytes): split it into smaller chunks",
 			len(f.text), cfg.Limits.TextBytes)
 	}
+	if f.op == Upsert && f.chunk == "" {
+		// Before an empty text makes a delete of it, which would be the document's.
+		return nil, Permanentf(ReasonNoIdentity, "chunk_id is missing: it says which chunk of the document this is")
+	}
 	if f.op == Upsert && !f.textUnchanged && blank(f.text) {
 		if cfg.OnEmpty == OnEmptyDeadLetter {
 			return nil, Permanentf(ReasonEmptyText, "text is empty: there is nothing to encode (events.on_empty is dead_letter)")
@@ -143,9 +150,6 @@ func (m *message) finish(f draft) ([]Event, error) {
 		f.op, f.text = Delete, f.before
 	}
 	if f.chunk == "" {
-		if f.op != Delete {
-			return nil, Permanentf(ReasonNoIdentity, "chunk_id is missing: it says which chunk of the document this is")
-		}
 		f.op = DeleteDocument
 	}
 	var err error
@@ -191,7 +195,7 @@ func (m *message) version(f draft) (Version, error) {
 	case policy == VersionsRecord:
 	case f.version != 0:
 		return f.version, nil
-	case policy == VersionsRequired && !f.fromTombstone:
+	case policy == VersionsRequired && !f.versionless:
 		return 0, Permanentf(ReasonBadVersion, "version is missing (events.versions is required): send a number that grows with each change of the chunk")
 	case f.op != Upsert:
 		return 0, nil
