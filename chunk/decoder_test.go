@@ -59,13 +59,16 @@ func TestNativeEvents(t *testing.T) {
 	}
 }
 
-func TestNativeDefaults(t *testing.T) {
+// goodInput is a native event that is taken, and what it says.
+type goodInput struct {
+	name, value string
+	change      func(*DecoderConfig)
+	want        Event
+}
+
+func goodInputs() []goodInput {
 	fallback := Version(recordTime.UnixMilli())*4096 + 5
-	for _, tt := range []struct {
-		name, value string
-		change      func(*DecoderConfig)
-		want        Event
-	}{
+	return []goodInput{
 		{"no source, version or time", `{"op":"upsert","document_id":"d","chunk_id":"c","text":"x"}`, nil,
 			Event{Op: Upsert, Source: "topic", ChunkID: "c", Text: "x", Version: fallback}},
 		{"a source from the settings", `{"op":"upsert","document_id":"d","chunk_id":"c","text":"x","version":1}`,
@@ -82,7 +85,11 @@ func TestNativeDefaults(t *testing.T) {
 			nil, Event{Op: Upsert, Source: "topic", ChunkID: "c", Text: "x", Version: 1}},
 		{"record versions", `{"op":"delete","document_id":"d","chunk_id":"c","version":9}`,
 			func(c *DecoderConfig) { c.Versions = VersionsRecord }, Event{Op: Delete, Source: "topic", ChunkID: "c", Version: fallback}},
-	} {
+	}
+}
+
+func TestNativeDefaults(t *testing.T) {
+	for _, tt := range goodInputs() {
 		tt.want.DocumentID, tt.want.Origin, tt.want.Time = "d", rec("").Origin, recordTime
 		tt.want.ID = NewID(tt.want.Source, "d", tt.want.ChunkID)
 		if tt.want.Op == DeleteDocument {
@@ -95,7 +102,15 @@ func TestNativeDefaults(t *testing.T) {
 	}
 }
 
-func TestBadInputHasItsReason(t *testing.T) {
+// badInput is a value that is refused, and why.
+type badInput struct {
+	name, value string
+	change      func(*DecoderConfig)
+	reason      Reason
+	says        string
+}
+
+func badInputs() []badInput {
 	event := func(fields string) string {
 		return `{"op":"upsert","document_id":"d","chunk_id":"c","text":"x",` + fields + `}`
 	}
@@ -105,12 +120,7 @@ func TestBadInputHasItsReason(t *testing.T) {
 		c.Limits = Limits{RecordBytes: 200, TextBytes: 10, MetadataBytes: 20, NameBytes: 5, JSONDepth: 4}
 	}
 	content := func(c *DecoderConfig) { c.Identity = IdentityContent }
-	for _, tt := range []struct {
-		name, value string
-		change      func(*DecoderConfig)
-		reason      Reason
-		says        string
-	}{
+	return []badInput{
 		{"no JSON", "hello", nil, ReasonBrokenJSON, "byte"},
 		{"cut off", `{"op":"upsert"`, nil, ReasonBrokenJSON, "too early"},
 		{"two values", `{"op":"delete"} {}`, nil, ReasonBrokenJSON, "more follows"},
@@ -151,7 +161,11 @@ func TestBadInputHasItsReason(t *testing.T) {
 		{"a CloudEvent without data", `{"specversion":"1.0"}`, nil, ReasonUnknownFormat, "no data"},
 		{"an edit by content without before", `{"op":"edit","document_id":"d","chunk_id":"c","text":"x"}`, content, ReasonNoBefore, "before"},
 		{"a delete by content without text", `{"op":"delete","document_id":"d","chunk_id":"c"}`, content, ReasonNoBefore, "before"},
-	} {
+	}
+}
+
+func TestBadInputHasItsReason(t *testing.T) {
+	for _, tt := range badInputs() {
 		got, err := decoder(t, tt.change).Decode(rec(tt.value))
 		reason, ok := ReasonOf(err)
 		if !ok || reason != tt.reason || !strings.Contains(err.Error(), tt.says) {
@@ -194,20 +208,27 @@ func TestTombstones(t *testing.T) {
 	}
 }
 
-func TestIdentityByContent(t *testing.T) {
-	d := decoder(t, func(c *DecoderConfig) { c.Identity = IdentityContent })
+// contentInput is an event under identity: content, and the points it names.
+type contentInput struct {
+	value string
+	want  map[ID]Op
+}
+
+func contentInputs() []contentInput {
 	id := func(text string) ID { return NewContentID("topic", "d", text) }
-	for _, tt := range []struct {
-		value string
-		want  map[ID]Op
-	}{
+	return []contentInput{
 		{`{"op":"add","document_id":"d","chunk_id":"c","text":"x","version":1}`, map[ID]Op{id("x"): Upsert}},
 		{`{"op":"edit","document_id":"d","chunk_id":"c","text":"y","before":{"text":"x"},"version":2}`, map[ID]Op{id("x"): Delete, id("y"): Upsert}},
 		{`{"op":"edit","document_id":"d","chunk_id":"c","text":"y","before":{"text":"y"},"version":2}`, map[ID]Op{id("y"): Upsert}},
 		{`{"op":"delete","document_id":"d","chunk_id":"c","text":"y","version":3}`, map[ID]Op{id("y"): Delete}},
 		{`{"op":"delete","document_id":"d","chunk_id":"c","before":{"text":"y"},"version":3}`, map[ID]Op{id("y"): Delete}},
 		{`{"op":"delete","document_id":"d","version":3}`, map[ID]Op{NewDocumentID("topic", "d"): DeleteDocument}},
-	} {
+	}
+}
+
+func TestIdentityByContent(t *testing.T) {
+	d := decoder(t, func(c *DecoderConfig) { c.Identity = IdentityContent })
+	for _, tt := range contentInputs() {
 		events, err := d.Decode(rec(tt.value))
 		got := map[ID]Op{}
 		for _, e := range events {
