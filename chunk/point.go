@@ -45,6 +45,10 @@ type Stored struct {
 	Hash      Hash
 	Origin    Origin
 	EventTime time.Time
+	// Foreign says that the vector is of an older model, with which the one that
+	// asks was declared compatible: it is not handed out, and not kept for
+	// another state.
+	Foreign bool
 
 	// The rest is filled only when the content was asked for, and never for a
 	// tombstone.

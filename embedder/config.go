@@ -88,6 +88,12 @@ type Config struct {
 	// trained for it loses more than it need. It is not part of the recipe.
 	Matryoshka []int `mapstructure:"matryoshka"`
 
+	// CompatibleWith lists the model_versions whose vectors this model's queries
+	// find as well, by its maker's word (backward-compatible training). It
+	// permits the model to take over their collection in place of filling one of
+	// its own (chunktide migrate). It is not part of the recipe.
+	CompatibleWith []string `mapstructure:"compatible_with"`
+
 	// RunTokens bounds the padded tokens of one run. Small runs keep a CPU's
 	// caches warm and padding low; a GPU wants large ones. It must hold the
 	// longest text. 0: 384 or one text, or 16384 on a GPU.
@@ -155,13 +161,14 @@ const (
 // DefaultConfig encodes on the CPU, with what `make setup` fetched.
 func DefaultConfig() Config {
 	return Config{
-		Encoder:    EncoderONNX,
-		Provider:   ProviderCPU,
-		Devices:    []int{0},
-		Pooling:    PoolAuto,
-		Normalize:  true,
-		Overflow:   OverflowTruncate,
-		Matryoshka: []int{},
+		Encoder:        EncoderONNX,
+		Provider:       ProviderCPU,
+		Devices:        []int{0},
+		Pooling:        PoolAuto,
+		Normalize:      true,
+		Overflow:       OverflowTruncate,
+		CompatibleWith: []string{},
+		Matryoshka:     []int{},
 		// One copy of the weights, and a thread for each run. BenchmarkSessions
 		// compares the alternatives on a machine.
 		IntraThreads: 1,

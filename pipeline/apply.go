@@ -92,6 +92,7 @@ func (p *Pipeline) fillUnchanged(ctx context.Context, w *work) ([]chunk.Rejectio
 		return nil, fmt.Errorf("read %d unchanged texts from the index: %w", len(ids), err)
 	}
 	var refused []chunk.Rejection
+	var again []int
 	drop := map[int]bool{}
 	for _, i := range w.unchanged {
 		point := &w.points[i]
@@ -99,6 +100,9 @@ func (p *Pipeline) fillUnchanged(ctx context.Context, w *work) ([]chunk.Rejectio
 		case ok && st.Version >= point.Version:
 			w.outcomes[w.from[i]] = stale
 			drop[i] = true
+		case ok && st.Foreign && st.Text != "":
+			point.Text, point.Hash = st.Text, st.Hash
+			again = append(again, i)
 		case !ok || st.Tombstone || st.Embedding.Vector == nil:
 			refused = append(refused, rejection(w.from[i], "encode", errTextUnavailable))
 		default:
@@ -107,11 +111,43 @@ func (p *Pipeline) fillUnchanged(ctx context.Context, w *work) ([]chunk.Rejectio
 		}
 	}
 	w.unchanged = nil
+	more, err := p.encodeAgain(ctx, w, again)
+	if err != nil {
+		return nil, err
+	}
+	refused = append(refused, more...)
 	points, from := w.points, w.from
 	w.points, w.from = nil, nil
 	for i := range points {
 		if !drop[i] {
 			w.add(points[i], from[i])
+		}
+	}
+	return refused, nil
+}
+
+// encodeAgain gives points their vectors whose text stands in the index with
+// the vector of an older model.
+func (p *Pipeline) encodeAgain(ctx context.Context, w *work, points []int) (refused []chunk.Rejection, err error) {
+	var texts []text
+	at := map[chunk.Hash]int{}
+	for _, i := range points {
+		point := &w.points[i]
+		k, seen := at[point.Hash]
+		if !seen {
+			k = len(texts)
+			at[point.Hash] = k
+			texts = append(texts, text{value: point.Text, hash: point.Hash})
+		}
+		texts[k].states = append(texts[k].states, candidate{event: w.from[i], text: w.from[i]})
+	}
+	if err := p.vectors(ctx, w, texts); err != nil {
+		return nil, err
+	}
+	for _, i := range points {
+		t := &texts[at[w.points[i].Hash]]
+		if w.points[i].Embedding = t.embedding; t.err != nil {
+			refused = append(refused, rejection(w.from[i], "encode", t.err))
 		}
 	}
 	return refused, nil

@@ -200,7 +200,7 @@ func (p *Pipeline) recall(ctx context.Context, w *work, texts []text, missing []
 			case ok && st.Version >= e.Version:
 				w.outcomes[s.event] = stale
 				continue
-			case ok && !st.Tombstone && st.Hash == texts[i].hash:
+			case ok && !st.Tombstone && !st.Foreign && st.Hash == texts[i].hash:
 				keep[e.ID] = i
 			}
 			fresh = append(fresh, s)

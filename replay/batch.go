@@ -24,7 +24,7 @@ func (b *batch) look() {
 	for i := range b.waiting {
 		e := &b.waiting[i].event
 		before := b.before[e.ID]
-		if hash := chunk.HashText(e.Text); b.final[i] && e.Text != "" && before.living && before.hash == hash && before.version < e.Version {
+		if hash := chunk.HashText(e.Text); b.final[i] && e.Text != "" && before.living && !before.foreign && before.hash == hash && before.version < e.Version {
 			b.kept[hash] = true
 		}
 	}
@@ -39,7 +39,7 @@ func (b *batch) of(id chunk.ID) state {
 	if !ok {
 		return state{}
 	}
-	return state{version: st.Version, living: !st.Tombstone, hash: st.Hash, origin: st.Origin, time: st.EventTime}
+	return state{version: st.Version, living: !st.Tombstone, foreign: st.Foreign, hash: st.Hash, origin: st.Origin, time: st.EventTime}
 }
 
 // chunkOf is the state of e's chunk, and its document's delete. A chunk that

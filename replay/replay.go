@@ -100,6 +100,8 @@ type waiting struct {
 type state struct {
 	version chunk.Version
 	living  bool
+	// foreign is [chunk.Stored]'s.
+	foreign bool
 	hash    chunk.Hash
 	origin  chunk.Origin
 	time    time.Time

@@ -36,6 +36,9 @@ type Collection struct {
 	Name string `json:"collection"`
 	// Model is the pinned one.
 	Model Model `json:"model"`
+	// Adopted are the models that write to it as well, in the order in which they
+	// came; queries are for the last. See [Admin.Adopt].
+	Adopted []Model `json:"adopted,omitempty"`
 	// Serving says that the index's alias points to it; Aliases are all that
 	// do, also other people's.
 	Serving bool     `json:"serving"`
@@ -200,7 +203,7 @@ func (a *Admin) describe(ctx context.Context, m *member) (Collection, error) {
 	model, _, _ := unpin(m.metadata())
 	c := Collection{
 		Name: m.name, Model: model, Serving: m.serving, Aliases: m.aliases, Status: strings.ToLower(m.info.GetStatus().String()),
-		Previous: m.metadata()[notePrevious].GetStringValue(), Groups: groupsOf(m.metadata()), Notes: notesOf(m.metadata()),
+		Previous: m.metadata()[notePrevious].GetStringValue(), Groups: groupsOf(m.metadata()), Adopted: adopted(m.metadata()), Notes: notesOf(m.metadata()),
 	}
 	r := &reader{client: a.client, model: model, collection: m.name}
 	all, err := r.count(ctx, nil)

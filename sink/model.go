@@ -69,7 +69,8 @@ func (m Model) verify(collection string, info *qdrant.CollectionInfo) error {
 		return fmt.Errorf("collection %s was not made by Chunktide: its metadata names no model; choose another qdrant.index or qdrant.collection", collection)
 	case layout != schema:
 		return fmt.Errorf("collection %s has layout %d, this version writes layout %d: use the version of Chunktide that made it, or another index", collection, layout, schema)
-	case held.Digest != m.Digest:
+	}
+	if yes, _ := m.holds(info.GetConfig().GetMetadata()); !yes {
 		return fmt.Errorf("collection %s holds vectors of %s, but this worker encodes with %s, and the two cannot be compared: %s", collection, held.Version, m.Version, mend)
 	}
 	params := info.GetConfig().GetParams().GetVectorsConfig().GetParamsMap().GetMap()[vectorName]

@@ -123,7 +123,13 @@ func (c *reader) resolve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.model.verify(target, info)
+	if err := c.model.verify(target, info); err != nil {
+		return err
+	}
+	if newest := queried(info.GetConfig().GetMetadata()); newest.Digest != c.model.Digest {
+		return fmt.Errorf("collection %s is written to by %s by now, and queries of %s may not find its vectors: encode queries with %s", target, newest.Version, c.model.Version, newest.Version)
+	}
+	return nil
 }
 
 // ensure chooses the collection, makes what is absent and verifies what is

@@ -52,7 +52,7 @@ func (c *reader) Read(ctx context.Context, ids []chunk.ID, content bool) (map[ch
 			}
 			for _, p := range answer.GetResult() {
 				r := decode(&c.cfg, p.GetId(), p.GetPayload())
-				out[r.ID] = stored(r, p.GetVectors().GetVectors().GetVectors()[vectorName])
+				out[r.ID] = c.stored(r, p.GetVectors().GetVectors().GetVectors()[vectorName])
 			}
 			return nil
 		})
@@ -63,12 +63,15 @@ func (c *reader) Read(ctx context.Context, ids []chunk.ID, content bool) (map[ch
 	return out, nil
 }
 
-func stored(r Record, vector *qdrant.VectorOutput) chunk.Stored {
+func (c *reader) stored(r Record, vector *qdrant.VectorOutput) chunk.Stored {
 	st := chunk.Stored{
 		Version: r.Version, Tombstone: r.Tombstone, Hash: r.Hash, Origin: r.origin(), EventTime: r.EventTime,
 	}
-	if !r.Tombstone {
-		st.Text = r.Text
+	if r.Tombstone {
+		return st
+	}
+	st.Text, st.Foreign = r.Text, !c.model.made(r.ModelVersion)
+	if !st.Foreign {
 		st.Embedding = chunk.Embedding{Vector: dense(vector), Tokens: r.Tokens, Truncated: r.Truncated}
 	}
 	return st

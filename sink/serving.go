@@ -25,9 +25,10 @@ func OpenAliases(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*A
 	return &Aliases{c}, nil
 }
 
-// Serving returns the collection behind alias and the model that is pinned in
-// it: those of one moment within the call, since a collection's pin never
-// changes. It tries until ctx ends if Qdrant does not answer.
+// Serving returns the collection behind alias and the model that its queries
+// are to be encoded with: the one that is pinned in it, or the last that
+// adopted it ([Admin.Adopt]). Both are of one moment within the call. It tries
+// until ctx ends if Qdrant does not answer.
 func (a *Aliases) Serving(ctx context.Context, alias string) (collection string, model Model, err error) {
 	if collection, err = a.target(ctx, alias); err != nil {
 		return "", Model{}, err
@@ -39,11 +40,11 @@ func (a *Aliases) Serving(ctx context.Context, alias string) (collection string,
 	if err != nil {
 		return "", Model{}, err
 	}
-	model, layout, ok := unpin(info.GetConfig().GetMetadata())
+	_, layout, ok := unpin(info.GetConfig().GetMetadata())
 	if !ok || layout != schema {
 		return "", Model{}, fmt.Errorf("collection %s was not made by this version of Chunktide: its metadata names no model that is known; check the alias", collection)
 	}
-	return collection, model, nil
+	return collection, queried(info.GetConfig().GetMetadata()), nil
 }
 
 // target returns the collection that an alias points to, or "".

@@ -51,10 +51,12 @@ the old model go on, also after the promotion, so that a rollback is one step to
 type newModel struct {
 	from       string
 	dimensions int
+	own        bool
 }
 
 func (o *newModel) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.from, "from", "auto", "where the texts come from: topic, collection (the old one), or auto: the topic if nothing was deleted from it")
+	cmd.Flags().BoolVar(&o.own, "own-collection", false, "fill a new collection, though embedder.compatible_with permits to go on with the old one")
 	cmd.Flags().IntVar(&o.dimensions, "dimensions", 0, "derive the new index by cutting the stored vectors to so many `values`, without the model (Matryoshka)")
 }
 

@@ -50,6 +50,9 @@ func (m *migrating) againstTopic(ctx context.Context, f migrate.Found, patience 
 	defer func() { err = errors.Join(err, index.Close()) }()
 	options := verify.DefaultOptions()
 	options.Models, options.Sample = []string{f.Collection.Model.Version}, 0
+	for _, model := range f.Collection.Adopted {
+		options.Models = append(options.Models, model.Version)
+	}
 	r, err := verify.Run(ctx, verify.Parts{Source: source, Index: index, Logger: m.logger}, options)
 	if err != nil {
 		return 0, "", err

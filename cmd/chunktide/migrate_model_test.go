@@ -132,3 +132,34 @@ func TestMigrateToAnotherPrefix(t *testing.T) {
 		t.Error("the old model still searches")
 	}
 }
+
+// A model that is declared compatible goes on in the old collection: nothing is
+// encoded again but what is edited.
+func TestACompatibleModelGoesOnInTheOldCollection(t *testing.T) {
+	d := newDesk(t)
+	d.must(`{"op":"upsert","document_id":"d","chunk_id":"a","text":"the first text","version":1}
+{"op":"upsert","document_id":"d","chunk_id":"b","text":"another text","version":1}`, "publish")
+	d.catchUp()
+	if code, _, errs := d.do("", "migrate", "start", "--once", "--set", newModelSetting, "--set", "embedder.compatible_with=nonsense"); code != exitFailed || !strings.Contains(errs, "compatible_with") {
+		t.Errorf("not declared: exit %d, %s", code, errs)
+	}
+	d.encoded.Store(0)
+	out := d.must("", "migrate", "start", "--set", newModelSetting, "--set", "embedder.compatible_with="+embedder.BowName)
+	if !strings.Contains(out, "new-bow") || d.encoded.Load() != 0 {
+		t.Errorf("%d texts were encoded: %s", d.encoded.Load(), out)
+	}
+	d.settings = append(d.settings, newModelSetting)
+	d.must(`{"op":"upsert","document_id":"d","chunk_id":"b","text":"another text, edited","version":2}`, "publish")
+	d.must("", "replay", "--to", "earliest", "--yes")
+	if n := d.catchUp(); n != 1 {
+		t.Errorf("%d texts were encoded, want the edited one", n)
+	}
+	if _, models := d.living(d.index); models[embedder.BowName] != 1 || models["new-bow"] != 1 {
+		t.Errorf("the index holds %v", models)
+	}
+	d.must("", "search", "first text")
+	d.settings = d.settings[:len(d.settings)-1]
+	if code, _, errs := d.do("", "search", "first text"); code != exitFailed || !strings.Contains(errs, "new-bow") {
+		t.Errorf("queries of the old model: exit %d, %s", code, errs)
+	}
+}

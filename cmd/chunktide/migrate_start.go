@@ -76,6 +76,9 @@ func (s *migrateStart) run(ctx context.Context, o newModel) error {
 	if err := boundMemory(worker.ForThroughput(s.cfg), residentBytes()); err != nil {
 		return err
 	}
+	if done, err := s.adopt(ctx, o); done || err != nil {
+		return errors.Join(err, encoder.Close())
+	}
 	source, why, err := s.source(ctx, o, encoder.Recipe())
 	if err != nil {
 		return err
@@ -89,6 +92,26 @@ func (s *migrateStart) run(ctx context.Context, o newModel) error {
 	}
 	// As in runWorker: after a failure the process ends anyway.
 	return encoder.Close()
+}
+
+// adopt lets a model that is declared compatible take over the collection that
+// is served; done is false if it is not declared, or not wanted.
+func (s *migrateStart) adopt(ctx context.Context, o newModel) (done bool, err error) {
+	declared := s.cfg.Embedder.CompatibleWith
+	if len(declared) == 0 || o.own || o.dimensions > 0 {
+		return false, nil
+	}
+	model := worker.ModelPin(s.encoder.Recipe())
+	collection, err := s.admin.Adopt(ctx, model, declared)
+	if err != nil {
+		return true, fmt.Errorf("%w (--own-collection)", err)
+	}
+	if s.app.json() {
+		return true, s.app.printJSON(map[string]string{"collection": collection, "adopted_by": model.Version})
+	}
+	_, err = fmt.Fprintf(s.app.io.out, "Collection %s is written to by %s from now on, and its queries are to be encoded with it. Start the workers "+
+		"anew with these settings; each chunk gets a vector of the new model when it is next edited.\n", collection, model.Version)
+	return true, err
 }
 
 // fill copies what the old collection holds.
