@@ -194,6 +194,9 @@ func (a *app) newVerifier(ctx context.Context, cfg configs.Config, o verifyOptio
 	v.close = append(v.close, v.index.Close)
 	v.parts.Index, v.parts.Logger = v.index, logger
 	v.o.Models = []string{c.Model.Version}
+	for _, m := range c.Adopted {
+		v.o.Models = append(v.o.Models, m.Version)
+	}
 	return v, nil
 }
 
