@@ -115,6 +115,10 @@ soak: setup-real ## the same at a low rate for MINUTES, and nothing may grow
 	@mkdir -p bin
 	go run ./prove/cmd/chaos -soak $(MINUTES)m -seed $(SEED) -json bin/soak-report.json
 
+.PHONY: story
+story: build setup ## the life of an index, command by command: indexed, migrated, killed, promoted, rolled back, replayed
+	go run ./prove/cmd/story -chunktide $(CURDIR)/$(BIN) $(ARGS)
+
 .PHONY: bench
 bench: setup setup-real ## the worker against what bounds it, in ratios of one run (ONLY=ad for some of them, PLOTS=docs/plots)
 	@mkdir -p bin
