@@ -91,16 +91,16 @@ func (s *story) say(format string, args ...any) {
 }
 
 // try runs a command as a person would, shows it with what it prints, and
-// returns its standard output and whether it succeeded.
-func (s *story) try(ctx context.Context, args ...string) (out string, ok bool, err error) {
+// returns whether it succeeded.
+func (s *story) try(ctx context.Context, args ...string) (ok bool, err error) {
 	fmt.Printf("\n$ chunktide %s\n", s.shown(args))
 	began := time.Now()
 	cmd := exec.CommandContext(ctx, s.bin, args...)
 	cmd.Dir = s.dir
-	var stdout, both bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &tee{&stdout, &both}, &both
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said // one writer: they are written to in turn
 	failed := cmd.Run()
-	text := strings.ReplaceAll(strings.TrimRight(both.String(), "\n"), s.dir+"/", "")
+	text := strings.ReplaceAll(strings.TrimRight(said.String(), "\n"), s.dir+"/", "")
 	if text != "" {
 		fmt.Println(text)
 	}
@@ -109,14 +109,14 @@ func (s *story) try(ctx context.Context, args ...string) (out string, ok bool, e
 	}
 	var exit *exec.ExitError
 	if failed != nil && !errors.As(failed, &exit) {
-		return "", false, failed
+		return false, failed
 	}
-	return stdout.String(), failed == nil, nil
+	return failed == nil, nil
 }
 
 // must is try for a command that has to succeed.
 func (s *story) must(ctx context.Context, args ...string) error {
-	_, ok, err := s.try(ctx, args...)
+	ok, err := s.try(ctx, args...)
 	if err == nil && !ok {
 		err = fmt.Errorf("chunktide %s failed", s.shown(args))
 	}
@@ -180,12 +180,4 @@ func (s *story) healthy(ctx context.Context) (bool, error) {
 		return false, ctx.Err()
 	}
 	return resp.StatusCode == http.StatusOK, resp.Body.Close()
-}
-
-// tee writes twice.
-type tee struct{ a, b *bytes.Buffer }
-
-func (t *tee) Write(p []byte) (int, error) {
-	t.a.Write(p)
-	return t.b.Write(p)
 }

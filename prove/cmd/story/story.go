@@ -186,7 +186,7 @@ func writeGolden(path string, passages []godocs.Passage) error {
 	}
 	lines := json.NewEncoder(file)
 	for _, p := range passages {
-		err := lines.Encode(map[string]any{"query": p.Text, "relevant": []string{"go/" + p.Document + "/" + p.Chunk}})
+		err := lines.Encode(map[string]any{"query": p.Text, "relevant": [][]string{{"go", p.Document, p.Chunk}}})
 		if err != nil {
 			return errors.Join(err, file.Close())
 		}
@@ -213,7 +213,7 @@ func (s *story) rollBack(ctx context.Context) error {
 // costs no model call.
 func (s *story) replay(ctx context.Context) error {
 	s.say("a replay is refused while the group has members")
-	if _, ok, err := s.try(ctx, "replay", "-c", s.old, "--to", "earliest", "--yes"); err != nil || ok {
+	if ok, err := s.try(ctx, "replay", "-c", s.old, "--to", "earliest", "--yes"); err != nil || ok {
 		return errors.Join(err, errors.New("a replay beside a running worker was not refused"))
 	}
 	events, err := s.live.stop()
