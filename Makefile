@@ -129,6 +129,10 @@ gpu-bench: ## the encoder against bare ONNX Runtime on an NVIDIA GPU (MODEL_DIR=
 	CHUNKTIDE_TEST_PROVIDER=$(or $(PROVIDER),cuda) CHUNKTIDE_TEST_MODEL_DIR=$(MODEL_DIR) CHUNKTIDE_TEST_ONNXRUNTIME=$(ONNXRUNTIME) \
 		go test -run '^$$' -bench Ceiling -benchtime 20x -timeout 30m ./bench/ceiling
 
+.PHONY: docs
+docs: ## write docs/CONFIG.md from the settings' types and comments
+	go generate ./configs
+
 .PHONY: fuzz
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME

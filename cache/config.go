@@ -12,7 +12,7 @@ import (
 
 // Config says where vectors are kept and for how long.
 type Config struct {
-	// URL of Redis; empty keeps vectors in memory only. It takes go-redis's
+	// URL is where Redis is; empty keeps vectors in memory only. It takes go-redis's
 	// query parameters (pool_size, dial_timeout, …), of which max_retries has no
 	// effect: the breaker is the one place that tries again. The forms:
 	//
@@ -51,7 +51,7 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error) `mapstructure:"-"`
 }
 
-// TLS settings beyond a rediss URL. Files hold PEM.
+// TLS has the settings beyond a rediss URL. Files hold PEM.
 type TLS struct {
 	// CAFile replaces the system's certificate authorities.
 	CAFile string `mapstructure:"ca_file"`

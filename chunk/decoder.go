@@ -17,16 +17,17 @@ type DecoderConfig struct {
 	// It must not change for a corpus, since it is part of every id.
 	DefaultSource string `mapstructure:"default_source"`
 	// Identity is chunk_id (the producer's names are the identity) or content
-	// (the text is, within its document: see [NewContentID]).
+	// (the text is, within its document: the same text there is one point,
+	// whatever its chunk_id).
 	Identity string `mapstructure:"identity"`
 	// OnEmpty is what an upsert without text does: delete the chunk, or go to
 	// the dead letters (dead_letter).
 	OnEmpty string `mapstructure:"on_empty"`
-	// Versions is auto (an event's own, else a [FallbackVersion] for upserts
-	// while deletes are versionless), required (an event without goes to the
-	// dead letters, but for tombstones) or record (always [FallbackVersion]).
-	// A corpus must keep to one kind: a fallback version is higher than any
-	// counter.
+	// Versions is auto (an event's own; of an upsert without, one made of its
+	// record's timestamp and offset, while deletes are versionless), required
+	// (an event without goes to the dead letters, but for tombstones) or record
+	// (always made of timestamp and offset). A corpus must keep to one kind: a
+	// version made of a timestamp is higher than any counter.
 	Versions string `mapstructure:"versions"`
 	// Debezium maps columns to fields.
 	Debezium DebeziumFields `mapstructure:"debezium"`
@@ -35,14 +36,24 @@ type DecoderConfig struct {
 
 // DebeziumFields names the columns of the captured table.
 type DebeziumFields struct {
+	// DocumentID and ChunkID are the columns that name the chunk: strings, or
+	// whole numbers.
 	DocumentID string `mapstructure:"document_id"`
 	ChunkID    string `mapstructure:"chunk_id"`
-	Text       string `mapstructure:"text"`
-	Metadata   string `mapstructure:"metadata"`
-	Position   string `mapstructure:"position"`
-	// Source is a column, or empty for DefaultSource.
+	// Text is the column of what is encoded.
+	Text string `mapstructure:"text"`
+	// Metadata is a column with a JSON object, as such or written as a string.
+	// Empty: there is none.
+	Metadata string `mapstructure:"metadata"`
+	// Position is the column of the chunk's place in its document, a whole
+	// number. Empty: there is none.
+	Position string `mapstructure:"position"`
+	// Source is a column. Empty: events.default_source, else the topic.
 	Source string `mapstructure:"source"`
-	// Version is a path in the envelope (source.lsn) or "column:NAME".
+	// Version is a path in the envelope (source.lsn) or "column:NAME". A
+	// column is the better one where the table has it, and then a delete is
+	// versionless: the row that is gone holds the version of its last state.
+	// docs/CDC.md says what a snapshot needs of source.lsn.
 	Version string `mapstructure:"version"`
 	// UnavailableValue is the connector's unavailable.value.placeholder.
 	UnavailableValue string `mapstructure:"unavailable_value"`
@@ -52,7 +63,8 @@ type DebeziumFields struct {
 type Limits struct {
 	// RecordBytes bounds a record's key and value, each.
 	RecordBytes int `mapstructure:"record_bytes"`
-	TextBytes   int `mapstructure:"text_bytes"`
+	// TextBytes bounds the text.
+	TextBytes int `mapstructure:"text_bytes"`
 	// MetadataBytes bounds the keys and strings of the metadata, with 8 for
 	// every other value.
 	MetadataBytes int `mapstructure:"metadata_bytes"`

@@ -7,8 +7,10 @@
 // environment or from a file (key + "_file") and are never printed.
 //
 // reference.yaml beside this file holds every key with its default; a test
-// keeps it so.
+// keeps it so. docs/CONFIG.md has what they mean.
 package configs
+
+//go:generate go run ../tools/configdoc -root ..
 
 import (
 	"errors"

@@ -72,9 +72,9 @@ func readFile(v *viper.Viper, file string) error {
 func applyEnv(v *viper.Viper, leaves map[string]bool, environ []string) error {
 	byName := map[string]string{}
 	for key, secret := range leaves {
-		byName[envName(key)] = key
+		byName[EnvName(key)] = key
 		if secret {
-			byName[envName(key+fileSuffix)] = key + fileSuffix
+			byName[EnvName(key+fileSuffix)] = key + fileSuffix
 		}
 	}
 	var errs []error
@@ -93,7 +93,8 @@ func applyEnv(v *viper.Viper, leaves map[string]bool, environ []string) error {
 	return errors.Join(errs...)
 }
 
-func envName(key string) string {
+// EnvName is the environment variable of a setting.
+func EnvName(key string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 

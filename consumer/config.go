@@ -18,8 +18,11 @@ import (
 type Config struct {
 	// Brokers are host:port pairs to bootstrap from.
 	Brokers []string `mapstructure:"brokers"`
-	Topics  []string `mapstructure:"topics"`
-	Group   string   `mapstructure:"group"`
+	// Topics are what to read. They are needed.
+	Topics []string `mapstructure:"topics"`
+	// Group is the consumer group: workers that share the work share its name.
+	// It is needed.
+	Group string `mapstructure:"group"`
 	// ClientID is shown in the broker's logs and quotas.
 	ClientID string `mapstructure:"client_id"`
 	// InstanceID makes the member static (KIP-345): a restart within the
@@ -36,7 +39,9 @@ type Config struct {
 	// SessionTimeout is how long the broker waits for a heartbeat before it
 	// gives the member's partitions away.
 	SessionTimeout time.Duration `mapstructure:"session_timeout"`
-	Heartbeat      time.Duration `mapstructure:"heartbeat"`
+	// Heartbeat is how often the member reports to the broker; a third of
+	// SessionTimeout or less.
+	Heartbeat time.Duration `mapstructure:"heartbeat"`
 	// RebalanceTimeout is how long a member may take to let go of partitions.
 	// Half of it is for the batches in flight, the rest for the commit and for
 	// joining again.
@@ -51,16 +56,17 @@ type Config struct {
 	// FetchMaxWait is how long a broker may hold a fetch open for new records.
 	FetchMaxWait time.Duration `mapstructure:"fetch_max_wait"`
 	// DecompressMaxBytes bounds one record batch once decompressed. A batch of
-	// a megabyte can unfold to a gigabyte; one over the bound is an error.
+	// a megabyte can unfold to a gigabyte; one over the bound is stepped over, and
+	// a dead letter says where it lies.
 	DecompressMaxBytes int `mapstructure:"decompress_max_bytes"`
 	// Isolation is read_committed or read_uncommitted.
 	Isolation string `mapstructure:"isolation"`
 	// Start is where a partition begins that its group has never committed:
 	// earliest, latest, or a time (RFC 3339).
 	Start string `mapstructure:"start"`
-	// StopAtEnd makes the source finite: Next returns io.EOF when every record
-	// that was there when the source was made has been handed out, or was
-	// committed by another member of the group.
+	// StopAtEnd makes the source finite: it ends (io.EOF) when every record that
+	// was there when it began has been handed out, or was committed by another
+	// member of the group.
 	StopAtEnd bool  `mapstructure:"stop_at_end"`
 	Batch     Batch `mapstructure:"batch"`
 	// BufferBytes is the budget of bytes (keys, values and headers, as read)
@@ -107,21 +113,28 @@ type Batch struct {
 
 // CreateTopics lets the worker create what is missing.
 type CreateTopics struct {
-	Enabled     bool  `mapstructure:"enabled"`
-	Partitions  int32 `mapstructure:"partitions"`
+	// Enabled creates the topics to read, and that of the dead letters, where
+	// they do not exist at the start.
+	Enabled bool `mapstructure:"enabled"`
+	// Partitions is how many partitions a new topic gets; as many workers can
+	// share it.
+	Partitions int32 `mapstructure:"partitions"`
+	// Replication is on how many brokers each partition lies.
 	Replication int16 `mapstructure:"replication"`
 }
 
 // SASL is off without a mechanism.
 type SASL struct {
 	// Mechanism is plain, scram-sha-256, scram-sha-512 or empty.
-	Mechanism string       `mapstructure:"mechanism"`
-	Username  string       `mapstructure:"username"`
-	Password  chunk.Secret `mapstructure:"password"`
+	Mechanism string `mapstructure:"mechanism"`
+	// Username and Password are the client's.
+	Username string       `mapstructure:"username"`
+	Password chunk.Secret `mapstructure:"password"`
 }
 
 // TLS is off unless enabled. Certificates are PEM files.
 type TLS struct {
+	// Enabled connects to the brokers over TLS.
 	Enabled bool `mapstructure:"enabled"`
 	// CAFile replaces the system's certificate authorities.
 	CAFile string `mapstructure:"ca_file"`

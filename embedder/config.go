@@ -46,7 +46,8 @@ const (
 // Dimensions is part of the recipe: changing it makes a new model_version,
 // and with it a new index.
 type Config struct {
-	// Encoder is onnx, remote or bow. Bow heeds nothing but ModelName; remote
+	// Encoder is onnx (a model here), remote (a service over HTTP) or bow (a
+	// stand-in without a model). Bow heeds nothing but ModelName; remote
 	// heeds Remote, ModelName, Normalize, the prefixes, Overflow and Dimensions.
 	Encoder string `mapstructure:"encoder"`
 	// ModelDir holds model.onnx (or onnx/model.onnx) and tokenizer.json, as
@@ -54,8 +55,9 @@ type Config struct {
 	ModelDir string `mapstructure:"model_dir"`
 	// ModelName begins the model_version. Empty: the folder's name.
 	ModelName string `mapstructure:"model_name"`
-	// ONNXRuntimeLibrary is the path of libonnxruntime.so. Empty: searched,
-	// see [FindRuntime].
+	// ONNXRuntimeLibrary is the path of libonnxruntime.so. Empty: the first that
+	// is found beside the binary, in the checkout's .cache, on LD_LIBRARY_PATH,
+	// or in the system's folders.
 	ONNXRuntimeLibrary string `mapstructure:"onnxruntime_library"`
 	// Provider is cpu, cuda or tensorrt.
 	Provider string `mapstructure:"provider"`
@@ -76,7 +78,8 @@ type Config struct {
 	// MaxTokens is the most tokens of a text that the model reads, prefix and
 	// special tokens included. 0: as many as the model's files say.
 	MaxTokens int `mapstructure:"max_tokens"`
-	// Overflow is truncate or error.
+	// Overflow is what becomes of a longer text: truncate, or error, which sends
+	// it to the dead letters.
 	Overflow Overflow `mapstructure:"overflow"`
 	// Dimensions keeps the first so many of a vector's values and scales them
 	// to length 1 again, for models trained for it (Matryoshka
@@ -116,8 +119,8 @@ type Config struct {
 	Optimization string `mapstructure:"optimization"`
 
 	// GraphCache is a folder that keeps the graph as it was optimized, for
-	// provider cpu. Empty: none. BenchmarkStart tells whether it is worth it:
-	// for models of MiniLM's size it is not.
+	// provider cpu. Empty: none. It is worth it for large models, and not for those of
+	// MiniLM's size (BenchmarkStart measures it).
 	GraphCache string `mapstructure:"graph_cache"`
 
 	GPU    GPU          `mapstructure:"gpu"`

@@ -31,7 +31,8 @@ type RemoteConfig struct {
 	// Model is what requests name: a model, or for Chunktide's service an alias
 	// too, which is asked once, at the start, what it serves. Empty for Chunktide:
 	// the service's default. TEI has one model, and heeds none.
-	Model  string       `mapstructure:"model"`
+	Model string `mapstructure:"model"`
+	// APIKey is sent as a bearer token.
 	APIKey chunk.Secret `mapstructure:"api_key"`
 	// AllowInsecureAPIKey sends the key without TLS to another machine.
 	AllowInsecureAPIKey bool `mapstructure:"allow_insecure_api_key"`
@@ -67,6 +68,7 @@ type RemoteConfig struct {
 // Retry is the wait between attempts: it doubles from Initial to Max, each
 // time varied by up to half.
 type Retry struct {
+	// Initial is the first wait, and Max the longest.
 	Initial time.Duration `mapstructure:"initial"`
 	Max     time.Duration `mapstructure:"max"`
 }

@@ -17,8 +17,8 @@ import (
 // Config bounds how long things may take.
 type Config struct {
 	// DrainTimeout is how long the batches in flight may take to become
-	// durable once Run's context ends; then they are given up, and Kafka
-	// replays them.
+	// durable once the worker is asked to stop (SIGTERM, Run's context); then
+	// they are given up, and Kafka replays them.
 	DrainTimeout time.Duration `mapstructure:"drain_timeout"`
 	// StallTimeout is how long batches may be in flight without any stage
 	// getting anywhere. A worker that is stuck keeps its partitions from

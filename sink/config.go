@@ -19,8 +19,9 @@ import (
 // Config says where the index is and how to write to it.
 type Config struct {
 	// Address is host:port of Qdrant's gRPC port.
-	Address string       `mapstructure:"address"`
-	APIKey  chunk.Secret `mapstructure:"api_key"`
+	Address string `mapstructure:"address"`
+	// APIKey is sent with each request.
+	APIKey chunk.Secret `mapstructure:"api_key"`
 	// AllowInsecureAPIKey sends the key without TLS to another machine, where
 	// anyone on the way can read it.
 	AllowInsecureAPIKey bool `mapstructure:"allow_insecure_api_key"`
@@ -32,7 +33,8 @@ type Config struct {
 	// serves the old one.
 	Collection string `mapstructure:"collection"`
 	// Create makes the collection and the alias when they are absent.
-	Create            bool   `mapstructure:"create"`
+	Create bool `mapstructure:"create"`
+	// Shards and ReplicationFactor are those of a collection that is made.
 	Shards            uint32 `mapstructure:"shards"`
 	ReplicationFactor uint32 `mapstructure:"replication_factor"`
 	// OnDisk keeps vectors on disk instead of in memory.
@@ -62,18 +64,22 @@ type Config struct {
 // Retry is the wait between attempts: it doubles from Initial to Max, each
 // time varied by up to half.
 type Retry struct {
+	// Initial is the first wait, and Max the longest.
 	Initial time.Duration `mapstructure:"initial"`
 	Max     time.Duration `mapstructure:"max"`
 }
 
 // TLS is off unless enabled. Certificates are PEM files.
 type TLS struct {
+	// Enabled connects to Qdrant over TLS.
 	Enabled bool `mapstructure:"enabled"`
 	// CAFile replaces the system's certificate authorities.
 	CAFile string `mapstructure:"ca_file"`
 	// CertFile and KeyFile are the client's own, for mutual TLS.
-	CertFile   string `mapstructure:"cert_file"`
-	KeyFile    string `mapstructure:"key_file"`
+	CertFile string `mapstructure:"cert_file"`
+	KeyFile  string `mapstructure:"key_file"`
+	// ServerName is expected in the server's certificate instead of the host
+	// of the address.
 	ServerName string `mapstructure:"server_name"`
 }
 

@@ -56,7 +56,8 @@ type Config struct {
 	RequestBytes  int `mapstructure:"request_bytes"`
 	RequestTexts  int `mapstructure:"request_texts"`
 	RequestTokens int `mapstructure:"request_tokens"`
-	// RequestTimeout is how long a request may take, waiting included.
+	// RequestTimeout is how long a request may take, waiting included; then the
+	// answer is 503.
 	RequestTimeout time.Duration `mapstructure:"request_timeout"`
 	// DrainTimeout is for the requests under way, after SIGTERM.
 	DrainTimeout time.Duration `mapstructure:"drain_timeout"`
@@ -64,6 +65,7 @@ type Config struct {
 
 // TLS turns on HTTPS where both files are given, in PEM.
 type TLS struct {
+	// CertFile and KeyFile are the service's own.
 	CertFile string `mapstructure:"cert_file"`
 	KeyFile  string `mapstructure:"key_file"`
 }
