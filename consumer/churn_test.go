@@ -214,7 +214,9 @@ func churn(t *testing.T, records int, live func(context.Context, *world, *ledger
 		l.audit(r.(*kmsg.OffsetCommitRequest))
 		return nil, nil, false
 	})
-	ctx, done := context.WithTimeout(context.Background(), 100*time.Second)
+	// It takes seconds. Sessions of 600 ms expire all the time on a machine that
+	// has no time for them, and then it takes minutes.
+	ctx, done := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer done()
 	seed := seed(t)
 	var members sync.WaitGroup
