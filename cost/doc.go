@@ -10,8 +10,8 @@
 //   - [Sweep] is the experiment for the factor 1−h: streams with an exact
 //     share of duplicates ([NewStream]) go through whatever pipeline it is given,
 //     and the texts that reach the model must be (1−h)·N of them, to the text.
-//   - [Observe] reads the counters of a worker ([Fetch]) and says what it spent
-//     and saved.
+//   - [SinceStart] and [Between] say what a running worker spent and saved, from
+//     its own counters ([Fetch]).
 //
 // What h is: the vectors in the cache belong to one model, and a rebuild is for
 // a new one, so it starts with an empty cache. In a rebuild h is then the share

@@ -61,7 +61,7 @@ Settings come from a YAML file (--config), CHUNKTIDE_ environment variables and
 		return nil
 	}
 	root.AddCommand(a.runCommand(), a.indexCommand(), a.demoCommand(), a.publishCommand(), a.searchCommand(),
-		a.encodeCommand(), a.modelCommand(), a.tuneCommand(), a.serveCommand(), a.replayCommand(), a.backfillCommand(), a.migrateCommand(), a.doctorCommand(), a.versionCommand())
+		a.encodeCommand(), a.modelCommand(), a.tuneCommand(), a.serveCommand(), a.replayCommand(), a.backfillCommand(), a.migrateCommand(), a.costCommand(), a.doctorCommand(), a.versionCommand())
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
 	}

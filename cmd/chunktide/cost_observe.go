@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"chunktide/configs"
+	"chunktide/cost"
+)
+
+// observed is the result of `cost observe`.
+type observed struct {
+	Workers int `json:"workers"`
+	// Models are the model_versions of the workers, each once.
+	Models []string `json:"model_versions"`
+	// Price is what a million tokens cost; nil without a price.
+	Price *cost.Amount `json:"price_per_million_tokens,omitempty"`
+	// SinceStart is the sum over the workers, each since it started, and Interval
+	// what they did between two readings; nil if one was asked for.
+	SinceStart cost.Span  `json:"since_start"`
+	Interval   *cost.Span `json:"interval,omitempty"`
+}
+
+func (a *app) costObserveCommand() *cobra.Command {
+	var urls []string
+	var interval time.Duration
+	var price priceFlags
+	cmd := &cobra.Command{
+		Use:   "observe",
+		Short: "Read a running worker's counters: tokens encoded and saved, money, per day",
+		Long: `Observe reads /metrics of a worker twice and says what it encoded and saved, since it started
+and between the readings, and what that is in a day. Give --url for each worker of the group:
+they are added up.
+
+The price is that of the flags, else backfill.price_per_million_tokens; without one there is no
+money in the answer. With a GPU's price "saved" is time that the machine had for other work; it
+is money only if you give the machine back.`,
+		Example: `  chunktide cost observe --price-per-million-tokens 0.02
+  chunktide cost observe --url http://worker-0:9470/metrics --url http://worker-1:9470/metrics --interval 5m -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if interval < 0 {
+				return usagef("--interval %s: want a time, or 0 for a single reading", interval)
+			}
+			cfg, _, err := a.loadQuiet(configs.AdminAPI)
+			if err != nil {
+				return err
+			}
+			p, err := price.or(cfg.Backfill.PricePerMillionTokens)
+			if err != nil {
+				return err
+			}
+			if len(urls) == 0 {
+				if cfg.Admin.Address == "" {
+					return usagef("admin.address is empty: name the worker's metrics with --url")
+				}
+				urls = []string{"http://" + cfg.Admin.Address + "/metrics"}
+			}
+			result, err := observe(cmd.Context(), urls, interval, p)
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(result)
+			}
+			return printObserved(a.io.out, result)
+		},
+	}
+	cmd.Flags().StringArrayVar(&urls, "url", nil, "`URL` of a worker's /metrics (default: at admin.address); may be repeated")
+	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "time between the two readings; 0: a single one")
+	price.add(cmd)
+	return cmd
+}
+
+// readTimeout bounds one reading of one worker.
+const readTimeout = 10 * time.Second
+
+func observe(ctx context.Context, urls []string, interval time.Duration, price *cost.Price) (observed, error) {
+	out := observed{Workers: len(urls), Models: []string{}}
+	if price != nil {
+		perMillion := price.PerMillionTokens()
+		out.Price = &perMillion
+	}
+	first, err := readAll(ctx, urls)
+	if err != nil {
+		return out, err
+	}
+	if interval > 0 {
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
+			return out, ctx.Err()
+		}
+	}
+	last := first
+	if interval > 0 {
+		if last, err = readAll(ctx, urls); err != nil {
+			return out, err
+		}
+	}
+	seen := map[string]bool{}
+	for i, c := range last {
+		if !seen[c.Model] {
+			seen[c.Model], out.Models = true, append(out.Models, c.Model)
+		}
+		since := cost.SinceStart(c, price)
+		if i > 0 {
+			since = out.SinceStart.Plus(since)
+		}
+		out.SinceStart = since
+		if interval == 0 {
+			continue
+		}
+		between, err := cost.Between(first[i], c, price)
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", urls[i], err)
+		}
+		if i > 0 {
+			between = out.Interval.Plus(between)
+		}
+		out.Interval = &between
+	}
+	return out, nil
+}
+
+// readAll asks all workers, and reports every one that does not answer.
+func readAll(ctx context.Context, urls []string) ([]cost.Counters, error) {
+	client := &http.Client{Timeout: readTimeout}
+	defer client.CloseIdleConnections()
+	out := make([]cost.Counters, len(urls))
+	var errs []error
+	for i, url := range urls {
+		var err error
+		if out[i], err = cost.Fetch(ctx, client, url); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+func printObserved(out io.Writer, o observed) error {
+	fmt.Fprintf(out, "%d workers, %v", o.Workers, o.Models)
+	if o.Price != nil {
+		fmt.Fprintf(out, ", at %s for a million tokens", *o.Price)
+	}
+	fmt.Fprint(out, "\n\n")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(table, "\ttexts\ttokens\ttokens a day\t")
+	if o.Price != nil {
+		fmt.Fprint(table, "money\ta day\t")
+	}
+	fmt.Fprintln(table)
+	line := func(name string, texts, tokens int64, sum *cost.Amount, day *cost.Day, ofDay func(*cost.Day) (cost.Amount, *cost.Amount)) {
+		daily, money := "-", "-"
+		if day != nil {
+			n, m := ofDay(day)
+			if daily = fmt.Sprintf("%.0f", n.Float()); m != nil {
+				money = m.String()
+			}
+		}
+		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t", name, texts, tokens, daily)
+		if sum != nil {
+			fmt.Fprintf(table, "%s\t%s\t", *sum, money)
+		}
+		fmt.Fprintln(table)
+	}
+	spans := func(name string, s cost.Span) {
+		if s.Seconds > 0 {
+			name += " (" + roughly(s.Seconds) + ")"
+		}
+		fmt.Fprintf(table, "%s\t\t\t\t\n", name)
+		line("encoded", s.Calls, s.TokensEncoded, s.Spent, s.Day, func(d *cost.Day) (cost.Amount, *cost.Amount) { return d.TokensEncoded, d.Spent })
+		line("saved", s.CallsSaved, s.TokensSaved, s.Saved, s.Day, func(d *cost.Day) (cost.Amount, *cost.Amount) { return d.TokensSaved, d.Saved })
+	}
+	spans("since the start", o.SinceStart)
+	if o.Interval != nil {
+		spans("now", *o.Interval)
+	}
+	return table.Flush()
+}
