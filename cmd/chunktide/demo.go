@@ -29,6 +29,9 @@ func (a *app) demoCommand() *cobra.Command {
 the Go standard library as change events, and runs the worker on it. Then it edits and
 deletes chunks, asks questions before and after, replays the topic, and checks that the
 index equals the corpus. It exits with 1 if anything is lost, stale or doubled.`,
+		Example: `  chunktide demo
+  chunktide demo --chunks 200 -o json
+  chunktide demo --textbook`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if textbook {

@@ -36,6 +36,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Check the connections, the model, the collection and the topic",
 		Long: `Doctor tries everything that the worker needs, with the worker's own settings, changes
 nothing, and says what to do about what it finds. It exits with 1 if a check failed.`,
+		Example: `  chunktide doctor --config chunktide.yaml
+  chunktide doctor -c chunktide.yaml -o json | jq '.[] | select(.status == "failed")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, logger, err := a.loadQuiet(configs.Worker()...)

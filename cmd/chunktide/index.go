@@ -20,6 +20,9 @@ func (a *app) indexCommand() *cobra.Command {
 		Short: "The collections of an index: list, verify, promote, roll back, drop",
 		Long: `An index is an alias (qdrant.index), and behind it one collection for each model. Readers
 search the alias; workers write to their model's collection, whichever is served.`,
+		Example: `  chunktide index list
+  chunktide index verify
+  chunktide index promote chunks--bge-small-0123456789ab`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("unknown command index %q; see chunktide index --help", args[0])

@@ -17,8 +17,10 @@ import (
 
 func (a *app) indexListCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "list",
-		Short:   "List the collections of the index",
+		Use:   "list",
+		Short: "List the collections of the index",
+		Long: `List shows every collection of the index (qdrant.index), whether searches go there, and
+what model its vectors are of.`,
 		Example: `  chunktide index list -o json | jq -r '.[] | select(.serving | not) | .collection'`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -34,6 +34,10 @@ the old model go on, also after the promotion, so that a rollback is one step to
   promote   switch, if the new collection passes the gates
   rollback  switch back
   abort     drop the new collection`,
+		Example: `  chunktide migrate plan -c new-model.yaml
+  chunktide migrate start -c new-model.yaml
+  chunktide migrate promote -c new-model.yaml --golden queries.jsonl
+  chunktide migrate status`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return errors.Join(cmd.Help(), usagef("migrate: name a command"))

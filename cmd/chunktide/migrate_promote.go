@@ -95,7 +95,11 @@ func (a *app) migrateStatusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Tell how far each migration of the index is",
-		Args:  cobra.NoArgs,
+		Long: `Status lists the migrations of the index: from which collection to which, the phase, how
+far the group of the new model is behind the topic, and how many members it has.`,
+		Example: `  chunktide migrate status
+  chunktide migrate status -o json`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			m, err := a.migrating(newModel{}, true, configs.Kafka, configs.Qdrant)
 			if err != nil {
@@ -120,6 +124,8 @@ func (a *app) migrateRollbackCommand() *cobra.Command {
 		Long: `Rollback switches the alias back, in one step. The old collection is level as long as its
 workers run; if it is more than --max-lag records behind, rollback refuses, since searches
 would find old text.`,
+		Example: `  chunktide migrate rollback
+  chunktide migrate rollback --max-lag 0 --yes`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			m, err := a.migrating(newModel{}, true, configs.Kafka, configs.Qdrant)
@@ -150,6 +156,8 @@ func (a *app) migrateAbortCommand() *cobra.Command {
 		Short: "Drop the new collection and its consumer group",
 		Long: `Abort drops what migrate start has made. It refuses a collection that is served, and while
 migrate start or other workers of the new model run.`,
+		Example: `  chunktide migrate abort
+  chunktide migrate abort --yes   # for scripts`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			m, err := a.migrating(newModel{}, true, configs.Kafka, configs.Qdrant)

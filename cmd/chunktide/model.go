@@ -20,7 +20,10 @@ func (a *app) modelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "model",
 		Short: "Compare models before you change yours",
-		Args:  cobra.NoArgs,
+		Long: `Another model, or the same one in another precision, needs another index: see chunktide
+migrate. Compare says beforehand what the change is worth.`,
+		Example: `  chunktide model compare .cache/models/all-MiniLM-L6-v2 .cache/models/all-MiniLM-L6-v2-int8`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return errors.Join(cmd.Help(), usagef("model: name a command"))
 		},

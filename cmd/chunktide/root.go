@@ -33,7 +33,12 @@ func newRoot(a *app) *cobra.Command {
 and keeps the vectors in Qdrant: never stale, never doubled, nothing lost.
 
 Settings come from a YAML file (--config), CHUNKTIDE_ environment variables and
---set key=value, the later wins; configs/reference.yaml lists every key.`,
+--set key=value, the later wins; configs/reference.yaml lists every key, and docs/CONFIG.md
+says what they do.`,
+		Example: `  chunktide demo
+  chunktide doctor --config chunktide.yaml
+  chunktide run --config chunktide.yaml
+  chunktide search --config chunktide.yaml "how do I reset my password"`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -25,6 +25,9 @@ Start as many as you like, up to one for each partition; stop one with SIGTERM.
 
 It exits with 0 after a graceful stop. After any failure it exits with 1, and what it
 had not acknowledged is read again by the next: let your supervisor restart it.`,
+		Example: `  chunktide run --config chunktide.yaml
+  chunktide run --set kafka.topics=chunks --set kafka.group=chunktide --set qdrant.index=handbook
+  chunktide run -c chunktide.yaml --set kafka.stop_at_end=true   # what is there now, and then end`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, logger, err := a.load(configs.Worker()...)
