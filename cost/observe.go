@@ -89,7 +89,7 @@ func parse(in io.Reader) (Counters, error) {
 			missing = append(missing, name)
 		}
 		for _, m := range families[name].GetMetric() {
-			*into += int64(m.GetCounter().GetValue())
+			*into += int64(value(m))
 		}
 	}
 	if len(missing) > 0 {
@@ -100,9 +100,16 @@ func parse(in io.Reader) (Counters, error) {
 		c.Model = label(m, "model_version")
 	}
 	for _, m := range families[metricStart].GetMetric() {
-		c.Started = time.UnixMilli(int64(1000 * m.GetGauge().GetValue()))
+		if start := value(m); start > 0 {
+			c.Started = time.UnixMilli(int64(1000 * start))
+		}
 	}
 	return c, nil
+}
+
+// value is a metric's, also where something in between has dropped its type.
+func value(m *dto.Metric) float64 {
+	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
 }
 
 func label(m *dto.Metric, name string) string {

@@ -116,6 +116,17 @@ func TestWorkersAddUp(t *testing.T) {
 	}
 }
 
+// A proxy may drop the lines that tell the types.
+func TestFetchWithoutTypes(t *testing.T) {
+	c, err := parse(strings.NewReader(strings.Join([]string{
+		metricCalls + `{kind="document"} 3`, metricCalls + `{kind="query"} 1`, metricCallsSaved + " 5", metricEncoded + " 6", metricTokensSaved + " 7",
+		metricStart + " 1.5e9", "",
+	}, "\n")))
+	if err != nil || c.Calls != 4 || c.CallsSaved != 5 || c.TokensEncoded != 6 || c.TokensSaved != 7 || c.Started.Unix() != 1_500_000_000 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestFetchSaysWhatIsWrong(t *testing.T) {
 	answers := map[string]struct{ body, want string }{
 		"/other":  {"# TYPE up gauge\nup 1\n", metricEncoded},

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -146,42 +148,52 @@ func readAll(ctx context.Context, urls []string) ([]cost.Counters, error) {
 }
 
 func printObserved(out io.Writer, o observed) error {
-	fmt.Fprintf(out, "%d workers, %v", o.Workers, o.Models)
+	fmt.Fprintf(out, "Workers: %d. Model: %s.", o.Workers, strings.Join(o.Models, ", "))
+	heads := []string{"", "texts", "tokens", "tokens a day"}
 	if o.Price != nil {
-		fmt.Fprintf(out, ", at %s for a million tokens", *o.Price)
+		fmt.Fprintf(out, " Price of a million tokens: %s.", *o.Price)
+		heads = append(heads, "money", "a day")
 	}
 	fmt.Fprint(out, "\n\n")
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(table, "\ttexts\ttokens\ttokens a day\t")
-	if o.Price != nil {
-		fmt.Fprint(table, "money\ta day\t")
+	line := func(cells ...string) {
+		cells = append(cells, make([]string, len(heads))...)[:len(heads)]
+		fmt.Fprintln(table, strings.Join(cells, "\t")+"\t")
 	}
-	fmt.Fprintln(table)
-	line := func(name string, texts, tokens int64, sum *cost.Amount, day *cost.Day, ofDay func(*cost.Day) (cost.Amount, *cost.Amount)) {
-		daily, money := "-", "-"
-		if day != nil {
-			n, m := ofDay(day)
-			if daily = fmt.Sprintf("%.0f", n.Float()); m != nil {
-				money = m.String()
-			}
-		}
-		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t", name, texts, tokens, daily)
-		if sum != nil {
-			fmt.Fprintf(table, "%s\t%s\t", *sum, money)
-		}
-		fmt.Fprintln(table)
-	}
-	spans := func(name string, s cost.Span) {
+	line(heads...)
+	span := func(name string, s cost.Span) {
 		if s.Seconds > 0 {
 			name += " (" + roughly(s.Seconds) + ")"
 		}
-		fmt.Fprintf(table, "%s\t\t\t\t\n", name)
-		line("encoded", s.Calls, s.TokensEncoded, s.Spent, s.Day, func(d *cost.Day) (cost.Amount, *cost.Amount) { return d.TokensEncoded, d.Spent })
-		line("saved", s.CallsSaved, s.TokensSaved, s.Saved, s.Day, func(d *cost.Day) (cost.Amount, *cost.Amount) { return d.TokensSaved, d.Saved })
+		var day cost.Day
+		if s.Day != nil {
+			day = *s.Day
+		}
+		line(name)
+		line("encoded", count(s.Calls), count(s.TokensEncoded), daily(s.Day, day.TokensEncoded), optional(s.Spent), optional(day.Spent))
+		line("saved", count(s.CallsSaved), count(s.TokensSaved), daily(s.Day, day.TokensSaved), optional(s.Saved), optional(day.Saved))
 	}
-	spans("since the start", o.SinceStart)
+	span("since the start", o.SinceStart)
 	if o.Interval != nil {
-		spans("now", *o.Interval)
+		span("now", *o.Interval)
 	}
 	return table.Flush()
+}
+
+func count(n int64) string { return grouped(big.NewInt(n)) }
+
+// daily is a number of tokens a day, rounded; - where the rate is not known.
+func daily(known *cost.Day, tokens cost.Amount) string {
+	if known == nil {
+		return "-"
+	}
+	n, _ := new(big.Int).SetString(tokens.Rat().FloatString(0), 10)
+	return grouped(n)
+}
+
+func optional(a *cost.Amount) string {
+	if a == nil {
+		return "-"
+	}
+	return a.String()
 }

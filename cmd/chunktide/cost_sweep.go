@@ -165,10 +165,10 @@ func (l *lab) run(ctx context.Context, s cost.Stream) (m cost.Measured, err erro
 	if err := publishStream(ctx, cfg, s); err != nil {
 		return m, err
 	}
-	counter := &counted{Encoder: l.encoder}
+	counter, tokens := &counted{Encoder: l.encoder}, atomic.Int64{}
 	w, err := worker.New(ctx, cfg, counter, func(r pipeline.Report) {
 		for i := range r.Points {
-			m.Tokens += int64(r.Points[i].Embedding.Tokens)
+			tokens.Add(int64(r.Points[i].Embedding.Tokens))
 		}
 	}, l.app.logger(cfg.Log), prometheus.NewRegistry())
 	if err != nil {
@@ -181,7 +181,7 @@ func (l *lab) run(ctx context.Context, s cost.Stream) (m cost.Measured, err erro
 	if err := ctx.Err(); err != nil {
 		return m, err // it was stopped, which is no failure of the worker's
 	}
-	m.Calls, m.TokensEncoded = int(counter.texts.Load()), counter.tokens.Load()
+	m.Calls, m.TokensEncoded, m.Tokens = int(counter.texts.Load()), counter.tokens.Load(), tokens.Load()
 	m.Stored, err = w.Index.Live(ctx)
 	return m, err
 }
