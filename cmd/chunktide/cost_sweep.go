@@ -53,7 +53,8 @@ empty for each stream. It counts the texts that reach the model. They must be (1
 text, or it exits with 1.
 
 The encoder is a bag of words, which needs no model; --use-model takes the configured one. Of
-your settings it heeds embedder, kafka.batch, cache.memory_bytes, cache.dtype and pipeline.
+your settings it heeds embedder, kafka.batch, cache.memory_bytes, cache.dtype, pipeline and
+limits. Without a price it reckons with 0.02 for 1,000 tokens.
 
 To see it fail, take the cache away: --redis=false --set cache.memory_bytes=0`,
 		Example: `  chunktide cost sweep --chunks 10000 --hit-rates 0:0.9:0.1 --svg sweep.svg
@@ -117,10 +118,9 @@ func (a *app) costSweep(ctx context.Context, set configs.Config, o sweepOptions)
 	if err != nil {
 		return err
 	}
-	if err := a.deliverSweep(result, o.svg); err != nil {
-		return err
-	}
-	return result.Rows.Check()
+	shown.done("%d streams of %d chunks in %s", done, o.Chunks, roughly(time.Since(start).Seconds()))
+	// What was measured is shown in any case; it took its time.
+	return errors.Join(a.printSweep(result), drawSweep(result.Rows, o.svg), result.Rows.Check())
 }
 
 // labSettings are those of a worker on the embedded servers: the defaults, and
@@ -243,21 +243,26 @@ func (c *counted) Healthy() (ok bool, since time.Time, err error) {
 	return true, time.Time{}, nil
 }
 
-// deliverSweep prints the result, and draws it where that was asked for.
-func (a *app) deliverSweep(r sweepResult, svg string) error {
-	if svg != "" {
-		picture, err := r.Rows.SVG()
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(svg, picture, 0o644); err != nil {
-			return fmt.Errorf("--svg: %w", err)
-		}
+// drawSweep writes the plot, if a file is named.
+func drawSweep(rows cost.Rows, file string) error {
+	if file == "" {
+		return nil
 	}
+	picture, err := rows.SVG()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, picture, 0o644); err != nil {
+		return fmt.Errorf("--svg: %w", err)
+	}
+	return nil
+}
+
+func (a *app) printSweep(r sweepResult) error {
 	if a.json() {
 		return a.printJSON(r)
 	}
-	fmt.Fprintf(a.io.out, "%s, at %s for a million tokens\n\n", r.Model, r.Price)
+	fmt.Fprintf(a.io.out, "Model: %s. Price of a million tokens: %s.\n\n", r.Model, r.Price)
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "hit rate\tchunks\tmodel calls\t(1−h)·C\ttokens encoded\ttokens saved\tsaved\t")
 	for _, row := range r.Rows {

@@ -119,6 +119,10 @@ func TestSweepCallsTheModelOnceForEachText(t *testing.T) {
 	if picture, err := os.ReadFile(svg); err != nil || !strings.Contains(string(picture), "<svg") {
 		t.Errorf("the plot: %v", err)
 	}
+	code, rows, errs = sweepRows(t, "--chunks", "10", "--hit-rates", "0.5", "--svg", t.TempDir())
+	if code != exitFailed || rows[0]["calls"] != 5 || !strings.Contains(errs, "--svg") {
+		t.Errorf("a plot that cannot be written: exit %d, %v, %s", code, rows, errs)
+	}
 	code, out, errs := command(t, "", "cost", "sweep", "--words", "12", "--chunks", "10", "--hit-rates", "0.25")
 	if code != exitDone || !strings.Contains(out, "~0.3") || !strings.Contains(out, "whole number of chunks") || !strings.Contains(out, "| (1−h)·C") {
 		t.Errorf("as text, rounded: exit %d\n%s%s", code, out, errs)
