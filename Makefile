@@ -70,6 +70,14 @@ bench-python: precisions setup-real ## the worker against the same job as a Pyth
 setup-real: ## fetch the Kafka broker that the tests run, and find redis-server
 	@sh tools/setup/real.sh
 
+.PHONY: setup-cdc
+setup-cdc: setup-real ## fetch Kafka Connect and Debezium, and find PostgreSQL
+	@sh tools/cdc/setup.sh
+
+.PHONY: test-cdc
+test-cdc: setup-cdc ## docs/CDC.md on real servers: PostgreSQL, Debezium, Kafka, the worker (a minute or two; not part of make test)
+	go test -count=1 -v -timeout 10m -tags cdc ./prove/cdc
+
 .PHONY: check
 check: fmt vet lint vuln race ## what every commit passes
 
@@ -82,12 +90,14 @@ vet:
 	go vet ./...
 	go vet -tags synctests ./prove/inprocess
 	go vet -tags hftokenizers ./embedder/tokenizer
+	go vet -tags cdc ./prove/cdc
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 	$< run ./...
 	$< run --build-tags synctests ./prove/inprocess
 	$< run --build-tags hftokenizers ./embedder/tokenizer
+	$< run --build-tags cdc ./prove/cdc
 
 .PHONY: vuln
 vuln: $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities (VULNDB=URL for a mirror of vuln.go.dev)

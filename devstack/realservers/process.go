@@ -28,6 +28,7 @@ type process struct {
 	args []string
 	env  []string // nil: that of this process
 	dir  string   // the working directory; its log lies here
+	as   *account // nil: ourselves
 
 	mu  sync.Mutex
 	run *running // the latest; nil before the first start
@@ -52,7 +53,7 @@ func (p *process) launch() (*running, error) {
 	// Not CommandContext: a server outlives the context of its start.
 	cmd := exec.Command(p.bin, p.args...) //nolint:noctx // see above
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, p.env, logFile, logFile
-	cmd.SysProcAttr = diesWithParent()
+	cmd.SysProcAttr = p.as.attributes()
 	r := &running{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
