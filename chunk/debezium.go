@@ -40,7 +40,7 @@ func (m *message) envelope(o object) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := m.envelopeVersion(o, source, current)
+	v, err := m.envelopeVersion(op, o, source, current)
 	if err != nil {
 		return nil, err
 	}
@@ -58,11 +58,21 @@ func row(o object, key string) (object, error) {
 	}
 }
 
+// columnVersion reads a version from a row. The column of a row that is gone
+// holds the version of its last state, and a delete with that version would
+// lose against it; or no version at all, where the log has the key alone.
+func columnVersion(op Op, row object, column string) (Version, error) {
+	if op == Delete {
+		return 0, nil
+	}
+	return version(column, row[column])
+}
+
 // envelopeVersion reads the version from where the settings say.
-func (m *message) envelopeVersion(o, source, current object) (Version, error) {
+func (m *message) envelopeVersion(op Op, o, source, current object) (Version, error) {
 	path := m.decoder.cfg.Debezium.Version
 	if column, ok := strings.CutPrefix(path, columnPrefix); ok {
-		return version(column, current[column])
+		return columnVersion(op, current, column)
 	}
 	holder, key := o, path
 	if field, ok := strings.CutPrefix(path, "source."); ok {
@@ -93,17 +103,17 @@ func (m *message) flattened(o object) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := m.flattenedVersion(o)
+	v, err := m.flattenedVersion(op, o)
 	if err != nil {
 		return nil, err
 	}
 	return m.change(op, edit, o, nil, v, at)
 }
 
-func (m *message) flattenedVersion(o object) (Version, error) {
+func (m *message) flattenedVersion(op Op, o object) (Version, error) {
 	path := m.decoder.cfg.Debezium.Version
 	if column, ok := strings.CutPrefix(path, columnPrefix); ok {
-		return version(column, o[column])
+		return columnVersion(op, o, column)
 	}
 	// add.fields names source.lsn either __source_lsn or __lsn.
 	for _, key := range []string{"__" + strings.ReplaceAll(path, ".", "_"), "__" + path[strings.LastIndex(path, ".")+1:]} {
@@ -145,11 +155,7 @@ func (m *message) change(op Op, edit bool, current, before object, v Version, at
 		return nil, err
 	}
 	f.op, f.edit, f.version, f.time = op, edit, v, at
-	if op == Delete && strings.HasPrefix(m.decoder.cfg.Debezium.Version, columnPrefix) {
-		// The column of a row that is gone holds the version of its last state,
-		// and a delete with that version would lose against it.
-		f.version, f.versionless = 0, true
-	}
+	f.versionless = op == Delete && strings.HasPrefix(m.decoder.cfg.Debezium.Version, columnPrefix)
 	if f.chunk == "" {
 		// A row is a chunk, so a row without its id is no document's delete.
 		return nil, Permanentf(ReasonNoIdentity, "column %s is missing or null: it says which chunk the row is (events.debezium.chunk_id)", m.decoder.cfg.Debezium.ChunkID)

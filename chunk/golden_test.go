@@ -238,6 +238,8 @@ func TestADeleteHasNoVersionInAColumn(t *testing.T) {
 	for name, value := range map[string]string{
 		"envelope":  `{"before":{"document_id":"d","chunk_id":"c","text":"x","v":7},"after":null,"op":"d","source":{"lsn":99}}`,
 		"flattened": `{"document_id":"d","chunk_id":"c","text":"x","v":7,"__deleted":"true","__op":"d"}`,
+		"the key alone, with what the column has in place of nothing": `{"before":{"document_id":"d","chunk_id":"c","text":null,"v":0},"after":null,"op":"d","source":{"lsn":99}}`,
+		"the key alone, flattened":                                    `{"document_id":"d","chunk_id":"c","v":0,"__deleted":"true"}`,
 	} {
 		for _, versions := range []string{VersionsAuto, VersionsRequired} {
 			d := decoder(t, func(c *DecoderConfig) { c.Debezium.Version, c.Versions = "column:v", versions })

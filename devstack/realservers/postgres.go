@@ -17,7 +17,7 @@ import (
 type Postgres struct {
 	// Port is that of 127.0.0.1 that it listens on.
 	Port    int
-	bin     string
+	psql    string
 	process *process
 }
 
@@ -43,7 +43,7 @@ func RunPostgres(t testing.TB) *Postgres {
 }
 
 func startPostgres(ctx context.Context, dir string) (*Postgres, error) {
-	bin, err := findPostgres()
+	bin, psql, err := findPostgres()
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func startPostgres(ctx context.Context, dir string) (*Postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
-	p := &Postgres{Port: ports[0], bin: bin, process: &process{
+	p := &Postgres{Port: ports[0], psql: psql, process: &process{
 		name: "postgres", bin: filepath.Join(bin, "postgres"), dir: dir, as: as,
 		args: []string{
 			"-D", data, "-p", strconv.Itoa(ports[0]), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + dir,
@@ -89,20 +89,25 @@ func (p *Postgres) Psql(ctx context.Context, database string, sql ...string) *ex
 	for _, statement := range sql {
 		args = append(args, "-c", statement)
 	}
-	return exec.CommandContext(ctx, filepath.Join(p.bin, "psql"), args...)
+	return exec.CommandContext(ctx, p.psql, args...)
 }
 
-// findPostgres returns the folder of PostgreSQL's programs.
-func findPostgres() (string, error) {
-	if initdb, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(initdb), nil
+// findPostgres returns the folder of the server's programs, and the client.
+func findPostgres() (bin, psql string, err error) {
+	// Debian keeps the server's off the PATH, a folder for each version.
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
+		bin = filepath.Dir(found[len(found)-1])
+	} else if initdb, err := exec.LookPath("initdb"); err == nil {
+		bin = filepath.Dir(initdb)
 	}
-	// Debian keeps them off the PATH, a folder for each version.
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if len(found) == 0 {
-		return "", errors.New("PostgreSQL was not found: run make setup-cdc, or install it (Debian and Ubuntu: apt-get install postgresql)")
+	if psql, err = exec.LookPath("psql"); err != nil {
+		psql = filepath.Join(bin, "psql")
+		_, err = os.Stat(psql)
 	}
-	return filepath.Dir(found[len(found)-1]), nil
+	if bin == "" || err != nil {
+		return "", "", errors.New("PostgreSQL was not found: run make setup-cdc, or install it (Debian and Ubuntu: apt-get install postgresql)")
+	}
+	return bin, psql, nil
 }
 
 // account is another user that a process runs as; nil is ourselves.

@@ -345,16 +345,21 @@ func (x *index) done() {
 	})
 }
 
-// reasons counts the dead letters by reason.
-func (x *index) reasons() map[string]int {
+// reasons waits for so many dead letters, and counts all there are by reason.
+func (x *index) reasons(least int64) map[string]int {
 	x.l.t.Helper()
 	letters := x.cfg.Kafka.DeadLetters()
-	ends, err := kadm.NewClient(x.client()).ListEndOffsets(x.l.t.Context(), letters)
-	if err != nil {
-		x.l.t.Fatal(err)
-	}
+	admin := kadm.NewClient(x.client())
 	var total int64
-	ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
+	x.l.wait("the dead letters are there", func() bool {
+		ends, err := admin.ListEndOffsets(x.l.t.Context(), letters)
+		if err != nil {
+			return false
+		}
+		total = 0
+		ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
+		return total >= least
+	})
 	client := x.client(kgo.ConsumeTopics(letters), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	counts := map[string]int{}
 	for total > 0 {
