@@ -240,4 +240,3 @@ func (x *index) client(more ...kgo.Opt) *kgo.Client {
 	x.l.t.Cleanup(client.Close)
 	return client
 }
-
