@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 )
 
 // Plot is a result as curves over one axis.
@@ -72,13 +73,14 @@ func (r Result) SVG() ([]byte, error) {
 		p.Add(line, points)
 		p.Legend.Add(c.Name, line, points)
 	}
-	if !r.Plot.LogY { // after the points were added, which widen the axis only to themselves
-		p.Y.Min = 0
+	if !r.Plot.LogY {
+		p.Y.Min, p.Y.Max = 0, 1.3*p.Y.Max // room for the legend
 	}
-	picture, err := p.WriterTo(16*vg.Centimeter, 9*vg.Centimeter, "svg")
+	picture, err := draw.NewFormattedCanvas(16*vg.Centimeter, 9*vg.Centimeter, "svg")
 	if err != nil {
 		return nil, err
 	}
+	p.Draw(draw.Crop(draw.New(picture), 0, -vg.Centimeter, 0, 0)) // room for the last number
 	var out bytes.Buffer
 	if _, err := picture.WriteTo(&out); err != nil {
 		return nil, err
