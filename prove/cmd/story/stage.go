@@ -75,10 +75,10 @@ func freeAddress(ctx context.Context) (string, error) {
 
 func (s *story) close() {
 	if s.live != nil {
-		s.live.stop()
+		_, _ = s.live.stop()
 	}
 	if s.readers != nil {
-		s.readers.stop()
+		_ = s.readers.stop()
 	}
 	for _, c := range s.running {
 		_ = c.Kill()
