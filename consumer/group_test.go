@@ -139,7 +139,10 @@ func TestPlanOfATarget(t *testing.T) {
 func TestLatestStopsAtAnOpenTransaction(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	w.produce(t, 0, "a")
+	long := &kgo.Record{Topic: topic, Value: []byte("a"), Timestamp: time.Now().Add(-time.Hour)}
+	if err := w.client(t).ProduceSync(ctx(t), long).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
 	tx := w.client(t, kgo.TransactionalID("tx"))
 	if err := tx.BeginTransaction(); err != nil {
 		t.Fatal(err)
