@@ -146,7 +146,7 @@ func (p *backfillPlan) target(recipe embedder.Recipe) string {
 
 func (a *app) runBackfill(ctx context.Context, p *backfillPlan) (err error) {
 	reg := prometheus.NewRegistry()
-	encoder, err := a.backfillEncoder(ctx, p, reg)
+	encoder, err := a.workerEncoder(ctx, p.cfg, p.logger, reg)
 	if err != nil {
 		return err
 	}
@@ -171,14 +171,6 @@ func (a *app) runBackfill(ctx context.Context, p *backfillPlan) (err error) {
 	return encoder.Close()
 }
 
-func (a *app) backfillEncoder(ctx context.Context, p *backfillPlan, reg prometheus.Registerer) (embedder.Encoder, error) {
-	encoder, err := newEncoder(ctx, p.cfg, p.logger, reg)
-	if err == nil && a.wrap != nil {
-		encoder = a.wrap(encoder)
-	}
-	return encoder, err
-}
-
 // backfillRun is one backfill at work.
 type backfillRun struct {
 	app   *app
@@ -194,11 +186,15 @@ type backfillRun struct {
 
 // observe counts a batch and shows where things are.
 func (r *backfillRun) observe(b pipeline.Report) {
-	r.meter.Add(backfill.Counts{
+	r.meter.Add(countsOf(b))
+	r.bar.show("%s", progressLine(r.meter.Read(r.reach()), r.plan.cfg.Backfill.PricePerMillionTokens > 0))
+}
+
+func countsOf(b pipeline.Report) backfill.Counts {
+	return backfill.Counts{
 		Events: int64(len(b.Events)), Stored: int64(len(b.Points)), Stale: int64(b.Stale), Rejected: int64(b.Rejected),
 		Encoded: int64(b.Encoded), Tokens: int64(b.Tokens),
-	})
-	r.bar.show("%s", progressLine(r.meter.Read(r.reach()), r.plan.cfg.Backfill.PricePerMillionTokens > 0))
+	}
 }
 
 // errIncomplete is a backfill that was asked to stop.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -28,34 +29,54 @@ func (r *backfillRun) fromInput(ctx context.Context, encoder embedder.Encoder) (
 	defer func() { err = errors.Join(err, closeInput()) }()
 	rejects := backfill.NewRejects(r.plan.rejectsFile(in, encoder.Recipe()))
 	var source *backfill.Source
-	w, err := worker.NewFrom(ctx, r.plan.cfg, encoder, func(w *worker.Worker) (pipeline.Source, error) {
-		source, err = r.openSource(ctx, w.Index, in, encoder.Recipe(), rejects)
-		return source, err
+	var collection string
+	err = fillFrom(ctx, r.plan.cfg, encoder, func(index *sink.Sink) (*backfill.Source, error) {
+		opened, err := r.openSource(ctx, index, in, encoder.Recipe(), rejects)
+		if err != nil {
+			return nil, err
+		}
+		source, collection = opened, index.Collection()
+		r.reach = func() (int64, int64, int64) {
+			now, before, total := source.Progress()
+			return now.Done, before.Done, total
+		}
+		_, before, _ := source.Progress()
+		r.announce(before)
+		return source, nil
 	}, r.observe, r.plan.logger, r.reg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.Close(ctx)) }()
-	r.reach = func() (int64, int64, int64) {
-		now, before, total := source.Progress()
-		return now.Done, before.Done, total
-	}
-	_, before, _ := source.Progress()
-	r.announce(before)
-	failed := w.Line.Run(ctx)
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), worker.CloseTimeout)
-	defer cancel()
-	if err := errors.Join(failed, source.Close(closing)); err != nil {
-		return err
-	}
 	now, before, _ := source.Progress()
 	res := backfillResult{
-		Collection: w.Index.Collection(), Rows: now.Rows, ResumedAt: before.Rows, RejectedRows: now.Rejected, Finished: now.Finished,
+		Collection: collection, Rows: now.Rows, ResumedAt: before.Rows, RejectedRows: now.Rejected, Finished: now.Finished,
 	}
 	if now.Rejected > 0 {
 		res.RejectsFile = rejects.Path()
 	}
 	return r.finish(ctx, res)
+}
+
+// fillFrom sends a source through the pipeline into the collection of cfg,
+// until the source ends or ctx does, and makes its last checkpoint durable.
+// Open makes the source when the index is there.
+func fillFrom(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, open func(*sink.Sink) (*backfill.Source, error),
+	observe func(pipeline.Report), logger *slog.Logger, reg prometheus.Registerer,
+) (err error) {
+	var source *backfill.Source
+	w, err := worker.NewFrom(ctx, cfg, encoder, func(w *worker.Worker) (pipeline.Source, error) {
+		opened, err := open(w.Index)
+		source = opened
+		return source, err
+	}, observe, logger, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close(ctx)) }()
+	failed := w.Run(ctx)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), worker.CloseTimeout)
+	defer cancel()
+	return errors.Join(failed, source.Close(closing))
 }
 
 // openSource finds out where to begin.
@@ -160,10 +181,7 @@ func (r *backfillRun) fromTopic(ctx context.Context, encoder embedder.Encoder) (
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go reached.watch(watching, group)
-	if err := w.Line.Run(ctx); err != nil {
-		if errors.Is(err, pipeline.ErrStalled) {
-			w.Source.Died()
-		}
+	if err := w.Run(ctx); err != nil {
 		return err
 	}
 	letters, err := deadLetters(r.reg)

@@ -56,7 +56,7 @@ type surveyor struct {
 }
 
 func (a *app) surveyBackfill(ctx context.Context, p *backfillPlan) (err error) {
-	encoder, err := a.backfillEncoder(ctx, p, prometheus.NewRegistry())
+	encoder, err := a.workerEncoder(ctx, p.cfg, p.logger, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}

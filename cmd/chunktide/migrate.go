@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -91,7 +92,7 @@ func (a *app) migrating(o newModel, quiet bool, sections ...configs.Section) (m 
 	if m.cfg, m.logger, err = load(sections...); err != nil {
 		return nil, err
 	}
-	if o.dimensions > 0 && !contains(m.cfg.Embedder.Matryoshka, o.dimensions) {
+	if o.dimensions > 0 && !slices.Contains(m.cfg.Embedder.Matryoshka, o.dimensions) {
 		return nil, usagef("--dimensions %d: the settings do not say that the model was trained to be cut to that (embedder.matryoshka is %v). "+
 			"If its model card does, set it; a model that was not is better encoded again with fewer dimensions of its own", o.dimensions, m.cfg.Embedder.Matryoshka)
 	}
@@ -102,16 +103,14 @@ func (a *app) migrating(o newModel, quiet bool, sections ...configs.Section) (m 
 	return m, nil
 }
 
-func contains(list []int, n int) bool {
-	for _, x := range list {
-		if x == n {
-			return true
-		}
+// withMigrating does something with what the subcommands share, and closes it.
+func (a *app) withMigrating(o newModel, quiet bool, do func(*migrating) error, sections ...configs.Section) error {
+	m, err := a.migrating(o, quiet, sections...)
+	if err != nil {
+		return err
 	}
-	return false
+	return errors.Join(do(m), m.admin.Close())
 }
-
-func (m *migrating) close() error { return m.admin.Close() }
 
 // source finds out where the texts come from, and says why.
 func (m *migrating) source(ctx context.Context, o newModel, recipe embedder.Recipe) (source migrate.Source, why string, err error) {

@@ -46,7 +46,7 @@ It exits with 1 if a gate does not hold, and has changed nothing then.`,
 		Example: `  chunktide migrate promote -c new-model.yaml
   chunktide migrate promote -c new-model.yaml --golden queries.jsonl --k 10 --min-overlap 0.5`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.k < 1 || o.maxLag < 0 || o.minOverlap < 0 || o.minOverlap > 1 || o.maxDrop < 0 || o.patience < 0 {
 				return usagef("--k wants 1 or more, --min-overlap 0 to 1, --max-lag, --max-drop and --patience 0 or more")
 			}
@@ -54,12 +54,9 @@ It exits with 1 if a gate does not hold, and has changed nothing then.`,
 			if o.golden != "" {
 				sections = append(sections, configs.Embedder, configs.Serve)
 			}
-			m, err := a.migrating(newModel{}, true, sections...)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, m.close()) }()
-			return m.promote(cmd.Context(), o)
+			return a.withMigrating(newModel{}, true, func(m *migrating) error {
+				return m.promote(cmd.Context(), o)
+			}, sections...)
 		},
 	}
 	flags := cmd.Flags()
@@ -100,17 +97,14 @@ far the group of the new model is behind the topic, and how many members it has.
 		Example: `  chunktide migrate status
   chunktide migrate status -o json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			m, err := a.migrating(newModel{}, true, configs.Kafka, configs.Qdrant)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, m.close()) }()
-			all, err := m.machine.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.printMigrations(all)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withMigrating(newModel{}, true, func(m *migrating) error {
+				all, err := m.machine.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.printMigrations(all)
+			}, configs.Kafka, configs.Qdrant)
 		},
 	}
 }
@@ -127,20 +121,17 @@ would find old text.`,
 		Example: `  chunktide migrate rollback
   chunktide migrate rollback --max-lag 0 --yes`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			m, err := a.migrating(newModel{}, true, configs.Kafka, configs.Qdrant)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, m.close()) }()
-			if err := a.confirm(yes, "Let index %s be served by the old collection again?", m.cfg.Qdrant.Index); err != nil {
-				return err
-			}
-			r, err := m.machine.Rollback(cmd.Context(), maxLag)
-			if err != nil {
-				return err
-			}
-			return a.printRolled(m.cfg.Qdrant.Index, r)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withMigrating(newModel{}, true, func(m *migrating) error {
+				if err := a.confirm(yes, "Let index %s be served by the old collection again?", m.cfg.Qdrant.Index); err != nil {
+					return err
+				}
+				r, err := m.machine.Rollback(cmd.Context(), maxLag)
+				if err != nil {
+					return err
+				}
+				return a.printRolled(m.cfg.Qdrant.Index, r)
+			}, configs.Kafka, configs.Qdrant)
 		},
 	}
 	cmd.Flags().Int64Var(&maxLag, "max-lag", 100, "how many `records` the old collection may be behind the topic; -1 for any")
@@ -159,24 +150,21 @@ migrate start or other workers of the new model run.`,
 		Example: `  chunktide migrate abort
   chunktide migrate abort --yes   # for scripts`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			m, err := a.migrating(newModel{}, true, configs.Kafka, configs.Qdrant)
-			if err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withMigrating(newModel{}, true, func(m *migrating) error {
+				if err := a.confirm(yes, "Drop the collection of the migration of index %s, with all its vectors?", m.cfg.Qdrant.Index); err != nil {
+					return err
+				}
+				f, err := m.machine.Abort(cmd.Context(), collection)
+				if err != nil {
+					return err
+				}
+				if a.json() {
+					return a.printJSON(map[string]string{"dropped": f.Collection.Name, "group": f.Group})
+				}
+				_, err = fmt.Fprintf(a.io.out, "Dropped collection %s and group %s.\n", f.Collection.Name, f.Group)
 				return err
-			}
-			defer func() { err = errors.Join(err, m.close()) }()
-			if err := a.confirm(yes, "Drop the collection of the migration of index %s, with all its vectors?", m.cfg.Qdrant.Index); err != nil {
-				return err
-			}
-			f, err := m.machine.Abort(cmd.Context(), collection)
-			if err != nil {
-				return err
-			}
-			if a.json() {
-				return a.printJSON(map[string]string{"dropped": f.Collection.Name, "group": f.Group})
-			}
-			_, err = fmt.Fprintf(a.io.out, "Dropped collection %s and group %s.\n", f.Collection.Name, f.Group)
-			return err
+			}, configs.Kafka, configs.Qdrant)
 		},
 	}
 	cmd.Flags().StringVar(&collection, "collection", "", "the new `collection`, where the index has several migrations")

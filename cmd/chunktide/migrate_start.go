@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
 	"chunktide/backfill"
@@ -38,13 +37,10 @@ the new model's settings and the kafka.group that status shows.`,
 		Example: `  chunktide migrate start -c new-model.yaml
   chunktide migrate start --dimensions 128 --set embedder.matryoshka=128,256`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			m, err := a.migrating(o, false, append(configs.Worker(), configs.Backfill)...)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, m.close()) }()
-			return (&migrateStart{migrating: m, once: once, rejects: rejects}).run(cmd.Context(), o)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withMigrating(o, false, func(m *migrating) error {
+				return (&migrateStart{migrating: m, once: once, rejects: rejects}).run(cmd.Context(), o)
+			}, append(configs.Worker(), configs.Backfill)...)
 		},
 	}
 	o.flags(cmd)
@@ -63,14 +59,10 @@ type migrateStart struct {
 }
 
 func (s *migrateStart) run(ctx context.Context, o newModel) error {
-	s.reg = prometheus.NewRegistry()
-	s.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	encoder, err := newEncoder(ctx, s.cfg, s.logger, s.reg)
+	s.reg = newRegistry()
+	encoder, err := s.app.workerEncoder(ctx, s.cfg, s.logger, s.reg)
 	if err != nil {
 		return err
-	}
-	if s.app.wrap != nil {
-		encoder = s.app.wrap(encoder)
 	}
 	s.encoder = encoder
 	if err := boundMemory(worker.ForThroughput(s.cfg), residentBytes()); err != nil {
@@ -145,8 +137,8 @@ func (s *migrateStart) fill(ctx context.Context, st migrate.State, to string) (e
 	var from *backfill.Source
 	cfg.Qdrant.Collection = to
 	throttled := worker.Throttled(encoder, backfill.NewThrottle(cfg.Backfill.MaxTokensPerSecond))
-	w, err := worker.NewFrom(ctx, cfg, throttled, func(w *worker.Worker) (pipeline.Source, error) {
-		checkpoint, reached, err := backfill.OpenCheckpoint(ctx, w.Index, input.Identity(), false)
+	err = fillFrom(ctx, cfg, throttled, func(index *sink.Sink) (*backfill.Source, error) {
+		checkpoint, reached, err := backfill.OpenCheckpoint(ctx, index, input.Identity(), false)
 		if err != nil {
 			return nil, err
 		}
@@ -155,19 +147,11 @@ func (s *migrateStart) fill(ctx context.Context, st migrate.State, to string) (e
 		})
 		return from, nil
 	}, func(r pipeline.Report) {
-		meter.Add(backfill.Counts{Events: int64(len(r.Events)), Stored: int64(len(r.Points)), Stale: int64(r.Stale), Rejected: int64(r.Rejected),
-			Encoded: int64(r.Encoded), Tokens: int64(r.Tokens)})
+		meter.Add(countsOf(r))
 		now, before, total := from.Progress()
 		bar.show("%s", progressLine(meter.Read(now.Done, before.Done, total), cfg.Backfill.PricePerMillionTokens > 0))
 	}, s.logger, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close(ctx)) }()
-	failed := w.Line.Run(ctx)
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), worker.CloseTimeout)
-	defer cancel()
-	if err := errors.Join(failed, from.Close(closing), ctx.Err()); err != nil {
+	if err := errors.Join(err, ctx.Err()); err != nil {
 		return err
 	}
 	now, _, _ := from.Progress()
@@ -193,33 +177,18 @@ func (c cutEncoder) Encode(ctx context.Context, texts []string) ([]chunk.Embeddi
 }
 
 // follow is a worker of the new collection.
-func (s *migrateStart) follow(ctx context.Context, st migrate.State, to string) (err error) {
+func (s *migrateStart) follow(ctx context.Context, st migrate.State, to string) error {
 	cfg := s.cfg
 	cfg.Kafka.Group, cfg.Kafka.Start, cfg.Kafka.StopAtEnd = st.Group, "earliest", s.once
 	cfg.Qdrant.Collection = to
-	w, err := worker.New(ctx, cfg, s.encoder, nil, s.logger, s.reg)
-	if err != nil {
-		return err
-	}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	defer func() { err = errors.Join(err, w.Close(ctx)) }()
-	if cfg.Admin.Address != "" {
-		address, err := admin(serving, cfg.Admin.Address, s.reg, probes{health: w.Line.Moving, ready: w.Ready}, s.logger)
-		if err != nil {
+	return withWorker(ctx, cfg, s.encoder, s.logger, s.reg, func(w *worker.Worker) error {
+		s.logger.Info("following the live events", "collection", to, "group", st.Group)
+		if err := w.Run(ctx); err != nil {
 			return err
 		}
-		s.logger.Info("serving metrics and health", "address", address.String())
-	}
-	s.logger.Info("following the live events", "collection", to, "group", st.Group)
-	if err := w.Line.Run(ctx); err != nil {
-		if errors.Is(err, pipeline.ErrStalled) {
-			w.Source.Died()
-		}
-		return err
-	}
-	s.logger.Info("stopped; the next start goes on from here", "collection", to)
-	return nil
+		s.logger.Info("stopped; the next start goes on from here", "collection", to)
+		return nil
+	})
 }
 
 func (a *app) migratePlanCommand() *cobra.Command {
@@ -233,16 +202,13 @@ left after the cache and after what was done already. The time is reckoned from 
 at which a sample of the texts is encoded here and now.`,
 		Example: `  chunktide migrate plan -c new-model.yaml -o json`,
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if sample < 0 {
 				return usagef("--sample %d: want 0 or more", sample)
 			}
-			m, err := a.migrating(o, true, append(configs.Worker(), configs.Backfill)...)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, m.close()) }()
-			return m.plan(cmd.Context(), o, sample)
+			return a.withMigrating(o, true, func(m *migrating) error {
+				return m.plan(cmd.Context(), o, sample)
+			}, append(configs.Worker(), configs.Backfill)...)
 		},
 	}
 	o.flags(cmd)

@@ -13,7 +13,6 @@ import (
 	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/embedder"
-	"chunktide/pipeline"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -39,20 +38,44 @@ had not acknowledged is read again by the next: let your supervisor restart it.`
 	}
 }
 
-func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	encoder, err := newEncoder(ctx, cfg, logger, reg)
+func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) error {
+	reg := newRegistry()
+	encoder, err := a.workerEncoder(ctx, cfg, logger, reg)
 	if err != nil {
 		return err
-	}
-	if a.wrap != nil {
-		encoder = a.wrap(encoder)
 	}
 	if err := boundMemory(cfg, residentBytes()); err != nil {
 		return err
 	}
-	model := encoder.Recipe().ModelVersion()
+	err = withWorker(ctx, cfg, encoder, logger, reg, func(w *worker.Worker) error {
+		logger.Info("worker started", "version", version, "model_version", encoder.Recipe().ModelVersion(), "index", cfg.Qdrant.Index,
+			"collection", w.Index.Collection(), "topics", cfg.Kafka.Topics, "group", cfg.Kafka.Group)
+		if err := w.Run(ctx); err != nil {
+			return err
+		}
+		logger.Info("worker stopped: everything it had read is durable or left to the next")
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// Only now: after a failure a run of the model may still be under way, and
+	// the process ends anyway.
+	return encoder.Close()
+}
+
+// newRegistry is one with what the runtime and the process say.
+func newRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return reg
+}
+
+// withWorker connects a worker, with its admin port, and has something done
+// with it.
+func withWorker(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, logger *slog.Logger, reg *prometheus.Registry,
+	do func(*worker.Worker) error,
+) (err error) {
 	w, err := worker.New(ctx, cfg, encoder, nil, logger, reg)
 	if err != nil {
 		return err
@@ -69,18 +92,16 @@ func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Lo
 		}
 		logger.Info("serving metrics and health", "address", address.String())
 	}
-	logger.Info("worker started", "version", version, "model_version", model, "index", cfg.Qdrant.Index,
-		"collection", w.Index.Collection(), "topics", cfg.Kafka.Topics, "group", cfg.Kafka.Group)
-	if err := w.Line.Run(ctx); err != nil {
-		if errors.Is(err, pipeline.ErrStalled) {
-			w.Source.Died() // of what is in flight: the next owner is to know
-		}
-		return err
+	return do(w)
+}
+
+// workerEncoder is [newEncoder] as the process wants it.
+func (a *app) workerEncoder(ctx context.Context, cfg configs.Config, logger *slog.Logger, reg prometheus.Registerer) (embedder.Encoder, error) {
+	encoder, err := newEncoder(ctx, cfg, logger, reg)
+	if err == nil && a.wrap != nil {
+		encoder = a.wrap(encoder)
 	}
-	logger.Info("worker stopped: everything it had read is durable or left to the next")
-	// Only now: after a failure a run of the model may still be under way, and
-	// the process ends anyway.
-	return encoder.Close()
+	return encoder, err
 }
 
 // newEncoder loads the model, and says on the metrics what runs.

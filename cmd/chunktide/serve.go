@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/spf13/cobra"
 
@@ -58,8 +57,7 @@ func (a indexAliases) Serving(ctx context.Context, alias string) (service.Served
 
 // serve loads the models, answers until ctx ends, and drains.
 func serve(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg := newRegistry()
 	encoders, err := loadServed(ctx, cfg, logger, reg)
 	defer func() {
 		for _, e := range encoders {

@@ -114,6 +114,17 @@ func (w *Worker) activity(encoder embedder.Encoder) func() uint64 {
 	return func() uint64 { return w.Index.Activity() + far.Activity() }
 }
 
+// Run runs the pipeline until its source ends or ctx does. Of a stall the
+// group is told: the next owner is to know that a worker died of what is in
+// flight.
+func (w *Worker) Run(ctx context.Context) error {
+	err := w.Line.Run(ctx)
+	if w.Source != nil && errors.Is(err, pipeline.ErrStalled) {
+		w.Source.Died()
+	}
+	return err
+}
+
 // CloseTimeout bounds leaving the group and closing connections: a broker
 // that does not answer must not keep a worker alive.
 const CloseTimeout = 10 * time.Second
