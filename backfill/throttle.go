@@ -24,11 +24,14 @@ func NewThrottle(tokensPerSecond int) *Throttle {
 	return t
 }
 
+// Bounded reports whether anything is ever waited for.
+func (t *Throttle) Bounded() bool { return t.limiter != nil }
+
 // Wait returns when so many tokens may be used, or with ctx's error. More than
 // a second's worth are waited for in portions, so that a long wait shows signs
 // of life.
 func (t *Throttle) Wait(ctx context.Context, tokens int) error {
-	for t.limiter != nil && tokens > 0 {
+	for t.Bounded() && tokens > 0 {
 		n := min(tokens, t.second)
 		if err := t.limiter.WaitN(ctx, n); err != nil {
 			return err

@@ -38,8 +38,12 @@ const (
 	batchesInFlight = 5
 )
 
-// Throttled is encoder with a bound on the tokens that it is given.
+// Throttled is encoder with a bound on the tokens that it is given. Without a
+// bound it is encoder itself: counting tokens costs a text's tokenization.
 func Throttled(encoder embedder.Encoder, throttle *backfill.Throttle) embedder.Encoder {
+	if !throttle.Bounded() {
+		return encoder
+	}
 	return throttled{encoder, throttle}
 }
 
