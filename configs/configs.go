@@ -16,10 +16,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 
+	"chunktide/admin"
 	"chunktide/backfill"
 	"chunktide/cache"
 	"chunktide/chunk"
@@ -41,15 +41,8 @@ type Config struct {
 	Backfill backfill.Config     `mapstructure:"backfill"`
 	Serve    service.Config      `mapstructure:"serve"`
 	Limits   Limits              `mapstructure:"limits"`
-	Admin    Admin               `mapstructure:"admin"`
+	Admin    admin.Config        `mapstructure:"admin"`
 	Log      Log                 `mapstructure:"log"`
-}
-
-// Admin is the worker's HTTP port: /metrics, /healthz, /readyz.
-type Admin struct {
-	// Address is host:port; empty serves nothing. It has no authentication, so
-	// it is loopback unless you say otherwise.
-	Address string `mapstructure:"address"`
 }
 
 // Log says how much is logged, and how.
@@ -71,7 +64,7 @@ func Default() Config {
 		Pipeline: pipeline.DefaultConfig(),
 		Backfill: backfill.DefaultConfig(),
 		Serve:    service.DefaultConfig(),
-		Admin:    Admin{Address: "127.0.0.1:9470"},
+		Admin:    admin.DefaultConfig(),
 		Log:      Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
@@ -116,7 +109,7 @@ func (c Config) Validate(sections ...Section) error {
 	check(Backfill, c.Backfill.Validate())
 	check(Serve, c.Serve.Validate())
 	check(Whole, c.validateLimits())
-	check(AdminAPI, c.Admin.validate())
+	check(AdminAPI, c.Admin.Validate())
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		all = append(all, fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format))
 	}
@@ -133,16 +126,6 @@ func (c Config) validateStall() error {
 	if least := c.Embedder.LongestWait(); c.Pipeline.StallTimeout > 0 && c.Pipeline.StallTimeout <= least {
 		return fmt.Errorf("stall_timeout: must be longer than %s (embedder.remote.timeout, and the longest pause between attempts), "+
 			"else a service that is away for a moment counts as a worker that is stuck", least)
-	}
-	return nil
-}
-
-func (a Admin) validate() error {
-	if a.Address == "" {
-		return nil
-	}
-	if _, _, err := net.SplitHostPort(a.Address); err != nil {
-		return fmt.Errorf("address: %q is not host:port", a.Address)
 	}
 	return nil
 }

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -123,44 +119,6 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	gone := slices.Concat(settings, []string{"qdrant.address=127.0.0.1:1", "embedder.encoder=onnx", "embedder.model_dir=" + t.TempDir()})
 	if code, out, _ = command(t, "", withSettings(gone, "doctor")...); code != exitFailed || !strings.Contains(out, "model") {
 		t.Errorf("exit %d, %s", code, out)
-	}
-}
-
-func TestAdminPort(t *testing.T) {
-	var health, ready error
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "chunktide_test_gauge", Help: "x"}))
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	addr, err := admin(ctx, "127.0.0.1:0", reg, probes{
-		health: func() error { return health }, ready: func() error { return ready },
-	}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	get := func(path string) (int, string) {
-		resp, err := http.Get("http://" + addr.String() + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		return resp.StatusCode, string(body)
-	}
-	if code, body := get("/metrics"); code != http.StatusOK || !strings.Contains(body, "chunktide_test_gauge 0") {
-		t.Errorf("/metrics: %d %s", code, body)
-	}
-	for path, cause := range map[string]*error{"/healthz": &health, "/readyz": &ready} {
-		if code, _ := get(path); code != http.StatusOK {
-			t.Errorf("%s: %d when well", path, code)
-		}
-		*cause = errors.New("stuck somewhere")
-		if code, body := get(path); code != http.StatusServiceUnavailable || !strings.Contains(body, "stuck somewhere") {
-			t.Errorf("%s: %d %s when not", path, code, body)
-		}
-	}
-	if _, err := admin(ctx, addr.String(), reg, probes{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "admin.address") {
-		t.Errorf("a taken port: %v", err)
 	}
 }
 

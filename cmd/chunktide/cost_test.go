@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"chunktide/admin"
 	"chunktide/cmd/worker"
 	"chunktide/configs"
 )
@@ -168,7 +169,7 @@ func TestObserveARealWorker(t *testing.T) {
 	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	address, err := admin(t.Context(), "127.0.0.1:0", reg, probes{}, logger)
+	address, err := admin.Serve(t.Context(), admin.Config{Address: "127.0.0.1:0"}, admin.Options{Metrics: reg, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"chunktide/admin"
 	"chunktide/verify"
 )
 
@@ -17,12 +18,9 @@ func (v *verifier) watch(ctx context.Context) error {
 	reg := prometheus.NewRegistry()
 	gauges := verify.NewGauges(reg)
 	if v.cfg.Admin.Address != "" {
-		well := func() error { return nil }
-		address, err := admin(ctx, v.cfg.Admin.Address, reg, probes{health: well, ready: well}, v.logger)
-		if err != nil {
+		if _, err := admin.Serve(ctx, v.cfg.Admin, admin.Options{Metrics: reg, Logger: v.logger}); err != nil {
 			return err
 		}
-		v.logger.Info("serving metrics and health", "address", address.String())
 	}
 	tick := time.NewTicker(v.o.watch)
 	defer tick.Stop()

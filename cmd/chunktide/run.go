@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/spf13/cobra"
 
+	"chunktide/admin"
 	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/embedder"
@@ -86,11 +87,9 @@ func withWorker(ctx context.Context, cfg configs.Config, encoder embedder.Encode
 	defer stop()
 	defer func() { err = errors.Join(err, w.Close(ctx)) }()
 	if cfg.Admin.Address != "" {
-		address, err := admin(serving, cfg.Admin.Address, reg, probes{health: w.Line.Moving, ready: w.Ready}, logger)
-		if err != nil {
+		if _, err := admin.Serve(serving, cfg.Admin, admin.Options{Metrics: reg, Health: w.Line.Moving, Ready: w.Ready, Logger: logger}); err != nil {
 			return err
 		}
-		logger.Info("serving metrics and health", "address", address.String())
 	}
 	return do(w)
 }
