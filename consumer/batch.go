@@ -29,7 +29,7 @@ type handedOut struct {
 // that no partition is taken away in between.
 func (s *Source) cut(items []item) *held {
 	b := &batch{source: s, items: items}
-	last := map[*partition]int{}
+	last, tokens := map[*partition]int{}, map[*partition]int{}
 	var order []*partition
 	var malformed []deadLetter
 	for i := range b.items {
@@ -46,6 +46,7 @@ func (s *Source) cut(items []item) *held {
 			order = append(order, it.part)
 		}
 		last[it.part] = i
+		tokens[it.part] += it.tokens
 	}
 	h := &held{batch: b}
 	for _, p := range order {
@@ -53,7 +54,7 @@ func (s *Source) cut(items []item) *held {
 		if s.cfg.QuarantineAfter > 0 && p.mark(b.items[first].record) {
 			h.marked = true
 		}
-		b.spans = append(b.spans, handedOut{p, p.handOut(b.items[last[p]].record)})
+		b.spans = append(b.spans, handedOut{p, p.handOut(b.items[last[p]].record, tokens[p])})
 	}
 	s.inFlight += b.bytes
 	s.open++
@@ -82,14 +83,17 @@ func (b *batch) ack() {
 	s.inFlight -= b.bytes
 	s.open--
 	s.metrics.buffered(s.former.bytes + s.inFlight)
+	var durable int64
 	for _, h := range b.spans {
 		h.span.acked = true
 		if h.part.gone {
 			continue
 		}
+		before := h.part.from()
 		h.part.advance()
-		s.metrics.lag(h.part)
+		durable += h.part.from() - before
 	}
+	s.meter(durable)
 	s.notify()
 }
 

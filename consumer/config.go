@@ -91,6 +91,9 @@ type Config struct {
 
 	// options are appended to the client's; for the tests of this package.
 	options []kgo.Opt
+	// endsEvery replaces the constant of that name, for the same; below 0 nobody
+	// looks.
+	endsEvery time.Duration
 }
 
 // Batch closes a micro-batch at whichever bound is reached first. Only a

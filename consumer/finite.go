@@ -24,41 +24,12 @@ func newFinite(ctx context.Context, adm *kadm.Client, cfg Config) (*finite, erro
 		return nil, err
 	}
 	starts := ends
-	switch start, _ := cfg.start(); cfg.Start {
-	case "latest":
-	case "earliest":
-		starts, err = listed(adm.ListStartOffsets(ctx, cfg.Topics...))
-	default:
-		starts, err = listed(adm.ListOffsetsAfterMilli(ctx, start.EpochOffset().Offset, cfg.Topics...))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("find where the topics start: %w", err)
+	if cfg.Start != "latest" {
+		if starts, err = listStarts(ctx, adm, cfg); err != nil {
+			return nil, err
+		}
 	}
 	return &finite{starts: starts, ends: ends}, nil
-}
-
-func listEnds(ctx context.Context, adm *kadm.Client, cfg Config) (map[topicPartition]int64, error) {
-	list := adm.ListCommittedOffsets
-	if cfg.Isolation == "read_uncommitted" {
-		list = adm.ListEndOffsets
-	}
-	ends, err := listed(list(ctx, cfg.Topics...))
-	if err != nil {
-		return nil, fmt.Errorf("find where the topics end: %w", err)
-	}
-	return ends, nil
-}
-
-func listed(offsets kadm.ListedOffsets, err error) (map[topicPartition]int64, error) {
-	if err == nil {
-		err = offsets.Error()
-	}
-	if err != nil {
-		return nil, err
-	}
-	m := map[topicPartition]int64{}
-	offsets.Each(func(o kadm.ListedOffset) { m[topicPartition{o.Topic, o.Partition}] = o.Offset })
-	return m, nil
 }
 
 // begin is where a partition without a commit starts, -1 if it is not known.
@@ -126,20 +97,14 @@ func (f *finite) passed(id topicPartition, next int64) bool {
 }
 
 const (
-	endsEvery    = 15 * time.Second
-	othersEvery  = time.Second
-	endsDeadline = 10 * time.Second
+	othersEvery = time.Second
+	// lookTimeout bounds one question to the brokers about the log or the group.
+	lookTimeout = 10 * time.Second
 )
 
-// watchEnds keeps the lag true while nothing is fetched, because the budget is
-// spent or the brokers are slow, and tells a finite source how far the others
-// are.
-func (s *Source) watchEnds() {
-	every := endsEvery
-	if s.finite != nil {
-		every = othersEvery
-	}
-	tick := time.NewTicker(every)
+// watchOthers tells a finite source how far the others are.
+func (s *Source) watchOthers() {
+	tick := time.NewTicker(othersEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -147,32 +112,13 @@ func (s *Source) watchEnds() {
 		case <-s.intake.Done():
 			return
 		}
-		ctx, cancel := context.WithTimeout(s.intake, endsDeadline)
-		err := s.lookAtEnds(ctx)
+		ctx, cancel := context.WithTimeout(s.intake, lookTimeout)
+		err := s.lookAtOthers(ctx)
 		cancel()
 		if err != nil && s.intake.Err() == nil {
-			s.logger.Warn("could not refresh the lag", "error", err)
+			s.logger.Warn("could not see how far the other workers are", "error", err)
 		}
 	}
-}
-
-func (s *Source) lookAtEnds(ctx context.Context) error {
-	if s.finite != nil {
-		return s.lookAtOthers(ctx)
-	}
-	ends, err := listEnds(ctx, s.admin, s.cfg)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, p := range s.parts {
-		if end, ok := ends[id]; ok {
-			p.end = max(p.end, end)
-			s.metrics.lag(p)
-		}
-	}
-	return nil
 }
 
 func (s *Source) lookAtOthers(ctx context.Context) error {

@@ -125,10 +125,11 @@ func bare(reg prometheus.Registerer, bounds Batch) *Source {
 	cfg.Batch = bounds
 	cfg.QuarantineAfter = 0 // there is no broker to note deaths at
 	s := &Source{
-		cfg: cfg, decode: decode, tokens: words, logger: quiet(), metrics: newMetrics(reg),
+		cfg: cfg, decode: decode, tokens: words, logger: quiet(),
 		slot: make(chan struct{}, 1), changed: make(chan struct{}),
 		parts: map[topicPartition]*partition{}, former: former{bounds: bounds}, sessions: 1,
 	}
+	s.metrics = newMetrics(reg, s)
 	s.hard, s.abort = context.WithCancel(context.Background())
 	s.intake, s.stopIntake = context.WithCancel(s.hard)
 	return s

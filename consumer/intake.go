@@ -111,8 +111,8 @@ func (s *Source) bind(fetches kgo.Fetches) ([]item, error) {
 		}
 		items = append(items, s.take(p, f.HighWatermark, f.Records)...)
 		p.readTo(first, last, f.HighWatermark)
-		s.metrics.lag(p)
 	})
+	s.meter(0)
 	s.reading = len(items) > 0
 	return items, failed
 }
@@ -209,6 +209,7 @@ func (s *Source) accept(items []item) {
 	defer s.mu.Unlock()
 	now := time.Now()
 	for _, it := range items {
+		s.mean.add(it.tokens)
 		if !it.part.stopping && !it.part.gone {
 			it.at = now
 			s.former.add(it)

@@ -1,8 +1,6 @@
 package consumer
 
 import (
-	"strconv"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -10,16 +8,21 @@ import (
 )
 
 type metrics struct {
-	lags       *prometheus.GaugeVec
-	bytes      prometheus.Gauge
-	commits    *prometheus.CounterVec
-	rebalances *prometheus.CounterVec
-	batches    *prometheus.CounterVec
-	letters    *prometheus.CounterVec
-	lettersCut prometheus.Counter
+	bytes       prometheus.Gauge
+	commits     *prometheus.CounterVec
+	rebalances  *prometheus.CounterVec
+	batches     *prometheus.CounterVec
+	letters     *prometheus.CounterVec
+	lettersCut  prometheus.Counter
+	looksFailed prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+// newMetrics registers them on reg, which may be nil, with the backlog of s.
+// Every series of a closed set of labels is there from the start, at zero.
+func newMetrics(reg prometheus.Registerer, s *Source) *metrics {
+	if reg != nil {
+		reg.MustRegister(newBacklogMetrics(s))
+	}
 	f := promauto.With(reg)
 	counters := func(name, help, label string, values ...string) *prometheus.CounterVec {
 		v := f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
@@ -29,10 +32,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return v
 	}
 	m := &metrics{
-		lags: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "chunktide_consumer_lag",
-			Help: "Offsets between what is durable in the index and the end of the log, for each assigned partition.",
-		}, []string{"topic", "partition"}),
 		bytes: f.NewGauge(prometheus.GaugeOpts{
 			Name: "chunktide_buffered_bytes", Help: "Bytes of records that wait or are in flight, out of buffer_bytes.",
 		}),
@@ -44,6 +43,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		letters: counters("chunktide_dead_letters_total", "Records in the dead-letter topic, by reason.", "reason"),
 		lettersCut: f.NewCounter(prometheus.CounterOpts{
 			Name: "chunktide_dead_letters_cut_total", Help: "Dead letters that only point to their record, which was too large to copy.",
+		}),
+		looksFailed: f.NewCounter(prometheus.CounterOpts{
+			Name: "chunktide_backlog_look_failures_total",
+			Help: "Questions to the brokers about the log's end that were not answered; the backlog is counted from the end that was seen before.",
 		}),
 	}
 	for _, r := range chunk.Reasons() {
@@ -57,9 +60,3 @@ func (m *metrics) committed(c commitClass)   { m.commits.WithLabelValues(commitC
 func (m *metrics) deadLetter(r chunk.Reason) { m.letters.WithLabelValues(string(r)).Inc() }
 func (m *metrics) rebalanced(kind string)    { m.rebalances.WithLabelValues(kind).Inc() }
 func (m *metrics) buffered(bytes int64)      { m.bytes.Set(float64(bytes)) }
-func (m *metrics) forgetAll()                { m.lags.Reset() }
-func (m *metrics) forget(id topicPartition)  { m.lags.DeleteLabelValues(labels(id)...) }
-func (m *metrics) lag(p *partition) {
-	m.lags.WithLabelValues(labels(p.topicPartition)...).Set(float64(p.lag()))
-}
-func labels(id topicPartition) []string { return []string{id.topic, strconv.Itoa(int(id.partition))} }

@@ -34,6 +34,9 @@ type partition struct {
 	// first is where reading began, next the offset after the last record
 	// read, end the log's end as last seen; -1 while unknown.
 	first, next, end int64
+	// start is where the log says that reading will begin, for as long as first
+	// is not known; -1 while that is not known either.
+	start int64
 	// spans are the ranges handed out and not yet committable, oldest first.
 	spans []*span
 	// done is what may be committed, committed what the broker holds.
@@ -51,19 +54,20 @@ type partition struct {
 
 // span is the records of one partition in one batch.
 type span struct {
-	last  kgo.EpochOffset // of its last record
-	acked bool
+	last   kgo.EpochOffset // of its last record
+	tokens int             // of its records, estimated
+	acked  bool
 }
 
 func newPartition(id topicPartition) *partition {
 	none := kgo.EpochOffset{Epoch: -1, Offset: -1}
-	return &partition{topicPartition: id, first: -1, next: -1, end: -1, done: none, committed: none}
+	return &partition{topicPartition: id, first: -1, next: -1, end: -1, start: -1, done: none, committed: none}
 }
 
 // handOut registers records that leave in a batch. They follow all those
 // registered before.
-func (p *partition) handOut(last *kgo.Record) *span {
-	sp := &span{last: kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset}}
+func (p *partition) handOut(last *kgo.Record, tokens int) *span {
+	sp := &span{last: kgo.EpochOffset{Epoch: last.LeaderEpoch, Offset: last.Offset}, tokens: tokens}
 	p.spans = append(p.spans, sp)
 	return sp
 }
@@ -88,14 +92,26 @@ func (p *partition) committable() bool {
 	return !p.gone && p.done.Offset >= 0 && (p.done != p.committed || p.note != p.noted)
 }
 
+// from is the offset before which everything is durable, or not for this
+// group; -1 while it is not known.
+func (p *partition) from() int64 {
+	if from := max(p.first, p.done.Offset); from >= 0 {
+		return from
+	}
+	return p.start
+}
+
 // lag is how many offsets lie between the log's end and what is durable.
 func (p *partition) lag() int64 {
-	from := max(p.first, p.done.Offset)
+	from := p.from()
 	if from < 0 {
 		return 0
 	}
 	return max(0, p.end-from)
 }
+
+// unread is how many of them were not read yet.
+func (p *partition) unread() int64 { return min(p.lag(), max(0, p.end-max(p.next, 0))) }
 
 // readTo notes that records up to last were read, the first of them at first.
 func (p *partition) readTo(first, last, end int64) {

@@ -20,7 +20,7 @@ func TestOnlyTheContiguousPrefixIsCommittable(t *testing.T) {
 		offset := int64(0)
 		for range 8 {
 			offset += 1 + int64(rng.IntN(5)) // gaps, as compaction leaves them
-			spans = append(spans, p.handOut(&kgo.Record{Offset: offset, LeaderEpoch: int32(offset)}))
+			spans = append(spans, p.handOut(&kgo.Record{Offset: offset, LeaderEpoch: int32(offset)}, 0))
 		}
 		highest := int64(-1)
 		for _, i := range rng.Perm(len(spans))[:rng.IntN(len(spans)+1)] {

@@ -284,7 +284,7 @@ func TestForgivingTakesBackItsOwnCountOnly(t *testing.T) {
 		p.found, p.note = c.found, c.found
 		p.mark(&kgo.Record{Offset: 4})
 		if c.advance {
-			p.handOut(&kgo.Record{Offset: 4}).acked = true
+			p.handOut(&kgo.Record{Offset: 4}, 0).acked = true
 			p.advance()
 			p.mark(&kgo.Record{Offset: 5})
 		}

@@ -25,6 +25,7 @@ func (s *Source) assigned(_ context.Context, _ *kgo.Client, added map[string][]i
 		}
 		s.parts[id] = newPartition(id)
 	})
+	s.lookSoon()
 	s.notify()
 }
 
@@ -51,6 +52,7 @@ func (s *Source) begin(_ context.Context, offsets map[string]map[int32]kgo.Offse
 			}
 		}
 	}
+	s.lookSoon()
 	s.notify()
 	return offsets, nil
 }
@@ -146,7 +148,7 @@ func (s *Source) forget(p *partition) {
 		delete(s.parts, p.topicPartition)
 	}
 	s.former.drop(func(it *item) bool { return it.part == p })
-	s.metrics.forget(p.topicPartition)
+	s.meter(0)
 }
 
 func each(partitions map[string][]int32, do func(topicPartition)) {

@@ -299,7 +299,7 @@ func (s *scan) finish(id topicPartition) {
 // whenever that cannot be told; what is wrong then comes out where the records
 // are read.
 func (s *scan) exhausted(ctx context.Context, r *Range) bool {
-	limited, cancel := context.WithTimeout(ctx, endsDeadline)
+	limited, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	topics, err := kadm.NewClient(s.client).ListTopics(limited, r.Topic)
 	if err != nil || topics.Error() != nil {

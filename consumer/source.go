@@ -42,6 +42,8 @@ type Source struct {
 	// slot is held by whoever commits. A rebalance waits for it, so that no
 	// commit is under way while partitions change hands.
 	slot chan struct{}
+	// look asks for the log's end at once.
+	look chan struct{}
 
 	mu sync.Mutex
 	// changed is closed and replaced whenever something below changes. All
@@ -58,6 +60,8 @@ type Source struct {
 	sessions int   // how often a group session has begun
 	closing  bool
 	died     bool // see Died
+	progress meter
+	mean     mean // tokens of a record, as lately read
 }
 
 // held is a batch that was cut and waits for its dead letters.
@@ -88,9 +92,11 @@ func New(ctx context.Context, cfg Config, decode func(chunk.Record) ([]chunk.Eve
 	s := &Source{
 		cfg: cfg, decode: decode, tokens: tokens, logger: logger,
 		slot:    make(chan struct{}, 1),
+		look:    make(chan struct{}, 1),
 		changed: make(chan struct{}),
 		parts:   map[topicPartition]*partition{},
 		former:  former{bounds: cfg.Batch},
+		mean:    newMean(cfg.Batch),
 	}
 	if cfg.SASL.Mechanism == "plain" && !cfg.TLS.Enabled && !cfg.loopback() {
 		logger.Warn("sasl.mechanism plain without tls sends the password in the clear; enable tls, or use scram-sha-512")
@@ -106,7 +112,7 @@ func New(ctx context.Context, cfg Config, decode func(chunk.Record) ([]chunk.Eve
 	if err != nil {
 		return nil, err
 	}
-	s.metrics = newMetrics(reg)
+	s.metrics = newMetrics(reg, s)
 	s.hard, s.abort = context.WithCancel(context.WithoutCancel(ctx))
 	s.intake, s.stopIntake = context.WithCancel(s.hard)
 	// The callbacks may run before NewClient returns; they use the client they
@@ -120,6 +126,9 @@ func New(ctx context.Context, cfg Config, decode func(chunk.Record) ([]chunk.Eve
 	s.loops.Go(s.read)
 	s.loops.Go(s.commitLoop)
 	s.loops.Go(s.watchEnds)
+	if s.finite != nil {
+		s.loops.Go(s.watchOthers)
+	}
 	return s, nil
 }
 
@@ -287,11 +296,20 @@ func (s *Source) Close(ctx context.Context) error {
 	// With the group left this is quick; without, it may wait for a broker
 	// that does not answer.
 	err = errors.Join(err, within(ctx, s.client.CloseAllowingRebalance))
-	s.metrics.forgetAll()
+	s.forgetAll()
 	if err != nil {
 		return fmt.Errorf("close the Kafka source: %w", err)
 	}
 	return nil
+}
+
+// forgetAll ends the assignments that leaving the group did not.
+func (s *Source) forgetAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.parts {
+		s.forget(p)
+	}
 }
 
 func (s *Source) all() []*partition {
@@ -329,16 +347,4 @@ func (s *Source) Assigned() map[string][]int32 {
 		slices.Sort(ps)
 	}
 	return assigned
-}
-
-// Lag is the number of offsets between what is durable and the end of the log
-// as last seen, over this member's partitions.
-func (s *Source) Lag() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var lag int64
-	for _, p := range s.parts {
-		lag += p.lag()
-	}
-	return lag
 }
