@@ -140,8 +140,9 @@ gpu-bench: ## the encoder against bare ONNX Runtime on an NVIDIA GPU (MODEL_DIR=
 		go test -run '^$$' -bench Ceiling -benchtime 20x -timeout 30m ./bench/ceiling
 
 .PHONY: docs
-docs: ## write docs/CONFIG.md from the settings' types and comments
+docs: ## write docs/CONFIG.md from the settings' types and comments, and docs/METRICS.md from what the programs export
 	go generate ./configs
+	go test -count=1 -run TestTheMetricsPageIsCurrent ./cmd/chunktide -update
 
 .PHONY: fuzz
 FUZZTIME ?= 30s

@@ -138,6 +138,12 @@ func TestDeletes(t *testing.T) {
 		apply(t, s, remove("a", 2), remove("never", 5))
 		want(t, s, "a", "†2")
 		want(t, s, "never", "†5")
+		for name, want := range map[string]string{"a": "", "b": "y", "c": ""} { // "a" is deleted, "c" never was
+			hit, ok, err := s.SearchChunk(t.Context(), unit(chunk.HashText("x")), chunk.NewID("s", "d", name))
+			if err != nil || ok != (want != "") || hit.Text != want {
+				t.Errorf("a search for %s only: %q, %v, %v; want %q", name, hit.Text, ok, err, want)
+			}
+		}
 		if got := found(t, s, "x"); !maps.Equal(got, map[string]string{"b": "y"}) {
 			t.Errorf("a search finds %v", got)
 		}

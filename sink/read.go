@@ -142,22 +142,33 @@ type Hit struct {
 // Search returns the chunks nearest to a vector, best first, through the
 // alias: it follows when the alias moves.
 func (c *reader) Search(ctx context.Context, vector []float32, limit int) ([]Hit, error) {
-	return c.searchIn(ctx, c.cfg.Index, vector, limit)
+	return c.searchIn(ctx, c.cfg.Index, vector, limit, nil)
+}
+
+// SearchChunk is Search for one chunk only: it tells whether readers find it
+// now, and what. It is false while they do not.
+func (c *reader) SearchChunk(ctx context.Context, vector []float32, id chunk.ID) (Hit, bool, error) {
+	only := &qdrant.Filter{Must: []*qdrant.Condition{qdrant.NewHasID(pointID(id))}}
+	hits, err := c.searchIn(ctx, c.cfg.Index, vector, 1, only)
+	if err != nil || len(hits) == 0 {
+		return Hit{}, false, err
+	}
+	return hits[0], true, nil
 }
 
 // SearchHere is Search in the collection itself, whatever the alias points to.
 func (c *reader) SearchHere(ctx context.Context, vector []float32, limit int) ([]Hit, error) {
-	return c.searchIn(ctx, c.collection, vector, limit)
+	return c.searchIn(ctx, c.collection, vector, limit, nil)
 }
 
-func (c *reader) searchIn(ctx context.Context, collection string, vector []float32, limit int) ([]Hit, error) {
+func (c *reader) searchIn(ctx context.Context, collection string, vector []float32, limit int, filter *qdrant.Filter) ([]Hit, error) {
 	if len(vector) != c.model.Dim {
 		return nil, fmt.Errorf("the query has %d dimensions, the index has %d: encode it with %s", len(vector), c.model.Dim, c.model.Version)
 	}
 	var hits []Hit
 	err := c.do(ctx, opSearch, func(ctx context.Context) error {
 		answer, err := c.points.Query(ctx, &qdrant.QueryPoints{
-			CollectionName: collection, Query: qdrant.NewQueryDense(vector), Using: qdrant.PtrOf(vectorName),
+			CollectionName: collection, Query: qdrant.NewQueryDense(vector), Using: qdrant.PtrOf(vectorName), Filter: filter,
 			Limit: qdrant.PtrOf(uint64(limit)), WithPayload: qdrant.NewWithPayload(true),
 		})
 		if err != nil {

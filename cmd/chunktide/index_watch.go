@@ -6,16 +6,15 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"chunktide/admin"
+	"chunktide/cmd/worker"
 	"chunktide/verify"
 )
 
 // watch verifies again and again until ctx ends. A look that fails is counted
 // and logged, and the next may go better.
 func (v *verifier) watch(ctx context.Context) error {
-	reg := prometheus.NewRegistry()
+	reg := worker.NewRegistry()
 	gauges := verify.NewGauges(reg)
 	if v.cfg.Admin.Address != "" {
 		if _, err := admin.Serve(ctx, v.cfg.Admin, admin.Options{Metrics: reg, Logger: v.logger}); err != nil {

@@ -59,7 +59,7 @@ type migrateStart struct {
 }
 
 func (s *migrateStart) run(ctx context.Context, o newModel) error {
-	s.reg = newRegistry()
+	s.reg = worker.NewRegistry()
 	encoder, err := s.app.workerEncoder(ctx, s.cfg, s.logger, s.reg)
 	if err != nil {
 		return err

@@ -126,20 +126,42 @@ func newPublisher(cfg configs.Config, topic string) (*publisher, error) {
 	return &publisher{client: client, decoder: decoder, topic: topic}, nil
 }
 
-// send checks a native, Debezium or CloudEvents value and hands it to the
-// producer, which keeps value until it is flushed.
-func (p *publisher) send(ctx context.Context, value []byte) error {
+// record checks a native, Debezium or CloudEvents value, and gives it the key
+// of its chunk.
+func (p *publisher) record(value []byte) (*kgo.Record, error) {
 	events, err := p.decoder.Decode(chunk.Record{
 		Origin: chunk.Origin{Topic: p.topic}, Timestamp: time.Now(), Value: value,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(events) == 0 {
-		return errors.New("is no change of a chunk")
+		return nil, errors.New("is no change of a chunk")
 	}
 	last := events[len(events)-1]
 	key, err := json.Marshal(eventKey{last.Source, last.DocumentID, last.ChunkID})
+	if err != nil {
+		return nil, err
+	}
+	return &kgo.Record{Topic: p.topic, Key: key, Value: value}, nil
+}
+
+// sendNow returns when the topic has the value.
+func (p *publisher) sendNow(ctx context.Context, value []byte) error {
+	record, err := p.record(value)
+	if err != nil {
+		return err
+	}
+	if err := p.client.ProduceSync(ctx, record).FirstErr(); err != nil {
+		return fmt.Errorf("write to topic %s: %w", p.topic, err)
+	}
+	return nil
+}
+
+// send checks a value and hands it to the producer, which keeps value until it
+// is flushed.
+func (p *publisher) send(ctx context.Context, value []byte) error {
+	record, err := p.record(value)
 	if err != nil {
 		return err
 	}
@@ -147,7 +169,7 @@ func (p *publisher) send(ctx context.Context, value []byte) error {
 		return err
 	}
 	p.sent++
-	p.client.Produce(ctx, &kgo.Record{Topic: p.topic, Key: key, Value: value}, func(_ *kgo.Record, err error) {
+	p.client.Produce(ctx, record, func(_ *kgo.Record, err error) {
 		if err != nil {
 			p.mu.Lock()
 			p.err = errors.Join(p.err, err)

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/spf13/cobra"
 
 	"chunktide/admin"
@@ -40,7 +38,7 @@ had not acknowledged is read again by the next: let your supervisor restart it.`
 }
 
 func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Logger) error {
-	reg := newRegistry()
+	reg := worker.NewRegistry()
 	encoder, err := a.workerEncoder(ctx, cfg, logger, reg)
 	if err != nil {
 		return err
@@ -63,13 +61,6 @@ func (a *app) runWorker(ctx context.Context, cfg configs.Config, logger *slog.Lo
 	// Only now: after a failure a run of the model may still be under way, and
 	// the process ends anyway.
 	return encoder.Close()
-}
-
-// newRegistry is one with what the runtime and the process say.
-func newRegistry() *prometheus.Registry {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return reg
 }
 
 // withWorker connects a worker, with its admin port, and has something done
@@ -109,8 +100,6 @@ func newEncoder(ctx context.Context, cfg configs.Config, logger *slog.Logger, re
 	if err != nil {
 		return nil, err
 	}
-	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
-		Name: "chunktide_build_info", Help: "Always 1; the labels say what runs.",
-	}, []string{"version", "model_version"}).WithLabelValues(version, encoder.Recipe().ModelVersion()).Set(1)
+	worker.ShowBuild(reg, version, encoder.Recipe().ModelVersion())
 	return encoder, nil
 }

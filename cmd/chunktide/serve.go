@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/spf13/cobra"
 
+	"chunktide/cmd/worker"
 	"chunktide/configs"
 	"chunktide/embedder"
 	"chunktide/embedder/service"
@@ -57,7 +57,7 @@ func (a indexAliases) Serving(ctx context.Context, alias string) (service.Served
 
 // serve loads the models, answers until ctx ends, and drains.
 func serve(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err error) {
-	reg := newRegistry()
+	reg := worker.NewRegistry()
 	encoders, err := loadServed(ctx, cfg, logger, reg)
 	defer func() {
 		for _, e := range encoders {
@@ -89,9 +89,7 @@ func serve(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err er
 // loadServed loads every model. The metrics of each bear its model_version,
 // since they have the same names.
 func loadServed(ctx context.Context, cfg configs.Config, logger *slog.Logger, reg *prometheus.Registry) ([]embedder.SequenceEncoder, error) {
-	info := promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
-		Name: "chunktide_build_info", Help: "Always 1; the labels say what runs.",
-	}, []string{"version", "model_version"})
+	var models []string
 	var out []embedder.SequenceEncoder
 	for i, c := range append([]embedder.Config{cfg.Embedder}, cfg.Serve.Models...) {
 		where := "embedder"
@@ -109,11 +107,12 @@ func loadServed(ctx context.Context, cfg configs.Config, logger *slog.Logger, re
 		}
 		out = append(out, tokens)
 		v := e.Recipe().ModelVersion()
-		info.WithLabelValues(version, v).Set(1)
+		models = append(models, v)
 		if err := prometheus.WrapRegistererWith(prometheus.Labels{"model_version": v}, reg).Register(own); err != nil {
 			return out, fmt.Errorf("%s: %s is loaded twice: list each model once: %w", where, v, err)
 		}
 	}
+	worker.ShowBuild(reg, version, models...)
 	return out, nil
 }
 

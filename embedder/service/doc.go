@@ -128,12 +128,12 @@ func (s *Service) mux(metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	openai := func(pattern, api string, answer answer) { mux.Handle(pattern, s.handle(api, asOpenAI, answer)) }
 	tei := func(pattern, api string, answer answer) { mux.Handle(pattern, s.handle(api, asTEI, answer)) }
-	openai("POST /v1/embeddings", "embeddings", s.embeddings)
-	openai("POST /embeddings", "embeddings", s.embeddings)
-	openai("GET /v1/models", "models", s.listModels)
-	openai("GET /v1/models/{model...}", "models", s.showModel)
-	tei("POST /embed", "embed", s.embed)
-	tei("GET /info", "info", s.info)
+	openai("POST /v1/embeddings", apiEmbeddings, s.embeddings)
+	openai("POST /embeddings", apiEmbeddings, s.embeddings)
+	openai("GET /v1/models", apiModels, s.listModels)
+	openai("GET /v1/models/{model...}", apiModels, s.showModel)
+	tei("POST /embed", apiEmbed, s.embed)
+	tei("GET /info", apiInfo, s.info)
 	mux.HandleFunc("GET /health", s.health)
 	if metrics != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))

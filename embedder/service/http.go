@@ -59,8 +59,7 @@ func (s *Service) handle(api string, shape errorShape, a answer) http.Handler {
 		} else {
 			s.writeReply(w, out)
 		}
-		s.metrics.requests.WithLabelValues(api, strconv.Itoa(status)).Inc()
-		s.metrics.seconds.WithLabelValues(api).Observe(time.Since(start).Seconds())
+		s.metrics.answered(api, status, time.Since(start))
 	})
 }
 

@@ -1,6 +1,10 @@
 package service
 
 import (
+	"net/http"
+	"strconv"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -10,6 +14,19 @@ const (
 	laneQuery    = "query"
 	laneDocument = "document"
 )
+
+// The APIs, as labels, and the statuses that they answer with.
+const (
+	apiEmbeddings = "embeddings"
+	apiModels     = "models"
+	apiEmbed      = "embed"
+	apiInfo       = "info"
+)
+
+var statuses = []int{
+	http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestEntityTooLarge,
+	http.StatusUnprocessableEntity, http.StatusTooManyRequests, statusGone, http.StatusInternalServerError, http.StatusServiceUnavailable,
+}
 
 type metrics struct {
 	requests  *prometheus.CounterVec
@@ -57,6 +74,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(8, 2, 14),
 		}, []string{"kind"}),
 	}
+	for _, api := range []string{apiEmbeddings, apiModels, apiEmbed, apiInfo} {
+		m.seconds.WithLabelValues(api)
+		for _, status := range statuses {
+			m.requests.WithLabelValues(api, strconv.Itoa(status))
+		}
+	}
 	for _, kind := range []string{laneQuery, laneDocument} {
 		m.lane(kind)
 	}
@@ -64,6 +87,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.aliases.WithLabelValues(result)
 	}
 	return m
+}
+
+func (m *metrics) answered(api string, status int, took time.Duration) {
+	m.requests.WithLabelValues(api, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(api).Observe(took.Seconds())
 }
 
 func (m *metrics) lane(kind string) *laneMetrics {
