@@ -51,6 +51,9 @@ type Options struct {
 	// Routes are further handlers, each under its pattern (see
 	// [http.ServeMux]). They are protected as /metrics is.
 	Routes map[string]http.Handler
+	// Public are handlers that anybody may ask, so they must tell nothing of the
+	// program: a page that asks for the token, say.
+	Public map[string]http.Handler
 	Logger *slog.Logger
 }
 
@@ -82,6 +85,9 @@ func (o Options) mux() *http.ServeMux {
 	mux.HandleFunc("GET /healthz", probe(o.Health))
 	mux.HandleFunc("GET /readyz", probe(o.Ready))
 	for pattern, handler := range o.Routes {
+		mux.Handle(pattern, handler)
+	}
+	for pattern, handler := range o.Public {
 		mux.Handle(pattern, handler)
 	}
 	return mux
