@@ -38,6 +38,9 @@ func (m *message) cloudEvent(attributes object) error {
 	if !strings.HasPrefix(spec, "1.") {
 		return Permanentf(ReasonUnknownFormat, "the CloudEvent has another specversion than 1.0")
 	}
+	// The extension for distributed tracing; whatever it is, it is no reason to
+	// refuse the event.
+	m.traceparent, _ = attributes[HeaderTrace].(string)
 	at, err := text(attributes, "time")
 	if err != nil || at == "" {
 		return err

@@ -161,6 +161,17 @@ func (d *Decoder) Decode(r Record) ([]Event, error) {
 			max(len(r.Value), len(r.Key)), d.cfg.Limits.RecordBytes)
 	}
 	m := &message{decoder: d, record: r, time: r.Timestamp}
+	events, err := m.decode()
+	if trace := m.traced(); trace.Valid() {
+		for i := range events {
+			events[i].Trace = trace
+		}
+	}
+	return events, err
+}
+
+func (m *message) decode() ([]Event, error) {
+	d, r := m.decoder, &m.record
 	binary, err := m.cloudEventHeaders()
 	if err != nil {
 		return nil, err
@@ -186,6 +197,8 @@ type message struct {
 	record  Record
 	// time is the event's time unless the event knows better.
 	time time.Time
+	// traceparent is the CloudEvent's.
+	traceparent string
 	// row says that it is no record but a [Row]; bare that it is one without an
 	// operation. asOf is the row's.
 	row, bare bool

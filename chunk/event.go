@@ -89,6 +89,10 @@ type Event struct {
 	Time time.Time
 	// Origin is the record that the event came from.
 	Origin Origin
+	// Trace is what the record came with, and Read when it was read; both are
+	// for tracing only. Read is zero for events that did not come from Kafka.
+	Trace Trace
+	Read  time.Time
 }
 
 // Versionless reports whether the event is a delete without a version. Such a

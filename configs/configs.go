@@ -28,6 +28,7 @@ import (
 	"chunktide/embedder/service"
 	"chunktide/pipeline"
 	"chunktide/sink"
+	"chunktide/tracing"
 )
 
 // Config is everything that can be set.
@@ -42,6 +43,7 @@ type Config struct {
 	Serve    service.Config      `mapstructure:"serve"`
 	Limits   Limits              `mapstructure:"limits"`
 	Admin    admin.Config        `mapstructure:"admin"`
+	Tracing  tracing.Config      `mapstructure:"tracing"`
 	Log      Log                 `mapstructure:"log"`
 }
 
@@ -65,6 +67,7 @@ func Default() Config {
 		Backfill: backfill.DefaultConfig(),
 		Serve:    service.DefaultConfig(),
 		Admin:    admin.DefaultConfig(),
+		Tracing:  tracing.DefaultConfig(),
 		Log:      Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
@@ -84,11 +87,12 @@ const (
 	Serve    Section = "serve"
 	Whole    Section = "limits"
 	AdminAPI Section = "admin"
+	Tracing  Section = "tracing"
 )
 
 // Worker is what the worker needs: everything.
 func Worker() []Section {
-	return []Section{Kafka, Events, Embedder, Cache, Qdrant, Pipeline, Whole, AdminAPI}
+	return []Section{Kafka, Events, Embedder, Cache, Qdrant, Pipeline, Whole, AdminAPI, Tracing}
 }
 
 // Validate reports every problem in the given sections, each with its key.
@@ -110,6 +114,7 @@ func (c Config) Validate(sections ...Section) error {
 	check(Serve, c.Serve.Validate())
 	check(Whole, c.validateLimits())
 	check(AdminAPI, c.Admin.Validate())
+	check(Tracing, c.Tracing.Validate())
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		all = append(all, fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format))
 	}

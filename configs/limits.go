@@ -64,7 +64,7 @@ const runtimeBytes = 64 << 20
 
 // parts lists what the settings allow a worker to hold beside its model.
 func (c Config) parts() []part {
-	return []part{
+	parts := []part{
 		{"cache.memory_bytes", Bytes(c.Cache.MemoryBytes)},
 		// As read, and once more decoded.
 		{"kafka.buffer_bytes, twice", 2 * Bytes(c.Kafka.BufferBytes)},
@@ -76,6 +76,10 @@ func (c Config) parts() []part {
 		{"events.limits.record_bytes, four times", 4 * Bytes(c.Events.Limits.RecordBytes)},
 		{"code and connections", runtimeBytes},
 	}
+	if n := c.Tracing.MemoryBytes(); n > 0 {
+		parts = append(parts, part{"tracing", Bytes(n)})
+	}
+	return parts
 }
 
 // MemoryNeed is what the settings allow a worker to hold beside its model.

@@ -212,6 +212,9 @@ func (s *Source) accept(items []item) {
 		s.mean.add(it.tokens)
 		if !it.part.stopping && !it.part.gone {
 			it.at = now
+			for i := range it.events {
+				it.events[i].Read = now
+			}
 			s.former.add(it)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/propagation"
 )
 
 const (
@@ -150,6 +152,8 @@ func (r *Remote) exchange(ctx context.Context, method, path string, body []byte,
 	if key := r.cfg.Remote.APIKey; key != "" {
 		req.Header.Set("Authorization", "Bearer "+key.Reveal())
 	}
+	// The trace that ctx is in, if it is in one.
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header))
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return nil, nil, &transientError{err: err}

@@ -62,7 +62,7 @@ func (p *Pipeline) vectors(ctx context.Context, w *work, texts []text) error {
 	var open []int
 	for i := range texts {
 		if e, ok := w.known[texts[i].hash]; ok {
-			texts[i].embedding = e
+			texts[i].embedding, texts[i].origin = e, fromBatch
 		} else {
 			open = append(open, i)
 		}
@@ -101,7 +101,7 @@ func (w *work) join(ctx context.Context, texts []text, others map[int]*flight) (
 			return nil, ctx.Err()
 		}
 		if e, ok := f.found[texts[i].hash]; ok {
-			w.learn(&texts[i], e, len(texts[i].states))
+			w.learn(&texts[i], e, fromBatch, len(texts[i].states))
 		} else {
 			left = append(left, i)
 		}

@@ -60,7 +60,8 @@ type Report struct {
 	Durable time.Time
 }
 
-// Parts are what a pipeline is made of. Activity and Observe are optional.
+// Parts are what a pipeline is made of. Activity, Observe and Trace are
+// optional.
 type Parts struct {
 	Source  Source
 	Encoder Encoder
@@ -71,6 +72,7 @@ type Parts struct {
 	Activity func() uint64
 	// Observe is called after each batch, from one goroutine.
 	Observe    func(Report)
+	Trace      Trace
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -83,6 +85,7 @@ type Pipeline struct {
 	cache   Cache
 	sink    Sink
 	observe func(Report)
+	trace   Trace
 	logger  *slog.Logger
 	metrics *metrics
 
@@ -96,7 +99,7 @@ type Pipeline struct {
 func New(cfg Config, parts Parts) *Pipeline {
 	p := &Pipeline{
 		cfg: cfg, source: parts.Source, encoder: parts.Encoder, cache: parts.Cache, sink: parts.Sink,
-		observe: parts.Observe, logger: parts.Logger, metrics: newMetrics(parts.Registerer),
+		observe: parts.Observe, trace: parts.Trace, logger: parts.Logger, metrics: newMetrics(parts.Registerer),
 	}
 	p.watch.init(cfg.StallTimeout, parts.Activity)
 	return p
@@ -208,11 +211,13 @@ func (p *Pipeline) embed(ctx context.Context, group *errgroup.Group, in <-chan *
 		group.Go(func() error {
 			start := time.Now()
 			p.watch.enter(embedding)
-			if err := p.prepare(ctx, w); err != nil {
+			if err := p.prepare(p.trace.follow(ctx, w, start), w); err != nil {
+				w.tracks.failed()
 				return err
 			}
 			p.watch.leave(embedding)
-			p.metrics.stages["embed"].Observe(time.Since(start).Seconds())
+			w.embedded = time.Now()
+			p.metrics.stages["embed"].Observe(w.embedded.Sub(start).Seconds())
 			close(w.ready)
 			return nil
 		})
@@ -247,7 +252,9 @@ func (p *Pipeline) apply(ctx context.Context, in <-chan *work) error {
 	for w := range in {
 		start := time.Now()
 		p.watch.enter(applying)
+		w.tracks.next("apply", w.embedded, start)
 		if err := p.settle(ctx, w); err != nil {
+			w.tracks.failed()
 			return err
 		}
 		p.watch.leave(applying)
@@ -256,6 +263,7 @@ func (p *Pipeline) apply(ctx context.Context, in <-chan *work) error {
 		now := time.Now()
 		p.metrics.stages["apply"].Observe(now.Sub(start).Seconds())
 		p.metrics.settled(w, now)
+		w.tracks.settled(w, now)
 		if p.observe != nil {
 			p.observe(w.report(now))
 		}

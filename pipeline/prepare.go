@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"chunktide/chunk"
 )
@@ -35,6 +36,10 @@ type work struct {
 	// encoded counts the texts that went through the model and encodedTokens
 	// their tokens; tokensSaved are those of texts that did not have to.
 	encoded, encodedTokens, tokensSaved int
+	// embedded is when the batch was prepared; tracks is nil if nothing of it
+	// is traced.
+	embedded time.Time
+	tracks   *tracks
 }
 
 func newWork(b chunk.Batch) *work {
@@ -52,6 +57,7 @@ type text struct {
 	hash      chunk.Hash
 	states    []candidate
 	embedding chunk.Embedding
+	origin    origin
 	err       error // permanent
 }
 
@@ -94,6 +100,7 @@ func (p *Pipeline) prepareOnce(ctx context.Context, w *work) ([]chunk.Rejection,
 	if err := p.vectors(ctx, w, texts); err != nil {
 		return nil, err
 	}
+	w.tracks.found(texts)
 	for i := range texts {
 		if texts[i].err == nil {
 			continue
@@ -151,7 +158,7 @@ func (p *Pipeline) find(ctx context.Context, w *work, texts []text, asked []int)
 		if i := asked[k]; e.Vector == nil {
 			missing = append(missing, i)
 		} else {
-			w.learn(&texts[i], e, len(texts[i].states))
+			w.learn(&texts[i], e, fromCache, len(texts[i].states))
 		}
 	}
 	missing, err := p.recall(ctx, w, texts, missing)
@@ -163,8 +170,8 @@ func (p *Pipeline) find(ctx context.Context, w *work, texts []text, asked []int)
 
 // learn gives a text its vector; saved is how many of its states need no
 // model call for it.
-func (w *work) learn(t *text, e chunk.Embedding, saved int) {
-	t.embedding = e
+func (w *work) learn(t *text, e chunk.Embedding, from origin, saved int) {
+	t.embedding, t.origin = e, from
 	w.known[t.hash] = e
 	w.tokensSaved += saved * e.Tokens
 }
@@ -238,7 +245,7 @@ func (p *Pipeline) keepStored(ctx context.Context, w *work, texts []text, missin
 	}
 	for k, e := range p.cache.Put(ctx, hashes, embeddings) {
 		t := &texts[found[k]]
-		w.learn(t, e, len(t.states))
+		w.learn(t, e, fromIndex, len(t.states))
 	}
 	rest := missing[:0:0]
 	for _, i := range missing {
@@ -297,7 +304,7 @@ func (p *Pipeline) encode(ctx context.Context, w *work, texts []text, missing []
 	w.encoded += len(done)
 	for k, e := range p.cache.Put(ctx, hashes, embeddings) {
 		t := &texts[done[k]]
-		w.learn(t, e, len(t.states)-1)
+		w.learn(t, e, fromModel, len(t.states)-1)
 		w.encodedTokens += e.Tokens
 	}
 	return nil

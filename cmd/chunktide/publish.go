@@ -16,10 +16,11 @@ import (
 	"chunktide/chunk"
 	"chunktide/configs"
 	"chunktide/consumer"
+	"chunktide/tracing"
 )
 
 func (a *app) publishCommand() *cobra.Command {
-	var topic string
+	var topic, traceparent string
 	cmd := &cobra.Command{
 		Use:   "publish [FILE]",
 		Short: "Write change events from a JSONL file, or standard input, to the topic",
@@ -31,8 +32,12 @@ A line that is no event ends it, with the line's number; the lines before it are
 		Example: `  chunktide publish events.jsonl
   echo '{"op":"upsert","document_id":"handbook","chunk_id":"intro","text":"Welcome.","version":1}' | chunktide publish`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, _, err := a.loadQuiet(configs.Kafka, configs.Events)
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			parent, ok := chunk.ParseTrace(traceparent)
+			if !ok && traceparent != "" {
+				return usagef("--traceparent %q: want a W3C trace context, such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", traceparent)
+			}
+			cfg, logger, err := a.loadQuiet(configs.Kafka, configs.Events, configs.Tracing)
 			if err != nil {
 				return err
 			}
@@ -48,19 +53,27 @@ A line that is no event ends it, with the line's number; the lines before it are
 				defer file.Close()
 				in, name = file, args[0]
 			}
-			return a.publish(cmd.Context(), cfg, topic, in, name)
+			traces, err := tracing.Start(cmd.Context(), cfg.Tracing, logger)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, traces.Close(cmd.Context())) }()
+			p, err := newPublisher(cfg, topic)
+			if err != nil {
+				return err
+			}
+			defer p.close()
+			p.traces, p.parent = traces, parent
+			return a.publish(cmd.Context(), cfg, p, in, name)
 		},
 	}
 	cmd.Flags().StringVar(&topic, "topic", "", "the topic to write to (default: the first of kafka.topics)")
+	cmd.Flags().StringVar(&traceparent, "traceparent", "", "the `trace` (W3C) that the events belong to, sent along as a header; "+
+		"with tracing.endpoint each event gets a span in it, or a trace of its own")
 	return cmd
 }
 
-func (a *app) publish(ctx context.Context, cfg configs.Config, topic string, in io.Reader, name string) error {
-	p, err := newPublisher(cfg, topic)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+func (a *app) publish(ctx context.Context, cfg configs.Config, p *publisher, in io.Reader, name string) error {
 	if cfg.Kafka.CreateTopics.Enabled {
 		if _, err := consumer.EnsureTopics(ctx, p.client, cfg.Kafka); err != nil {
 			return err
@@ -92,9 +105,9 @@ func (a *app) publish(ctx context.Context, cfg configs.Config, topic string, in 
 		return flushed
 	}
 	if a.json() {
-		return a.printJSON(map[string]any{"topic": topic, "events": p.sent, "seconds": time.Since(start).Seconds()})
+		return a.printJSON(map[string]any{"topic": p.topic, "events": p.sent, "seconds": time.Since(start).Seconds()})
 	}
-	shown.done("published %d events to %s in %s", p.sent, topic, time.Since(start).Round(time.Millisecond))
+	shown.done("published %d events to %s in %s", p.sent, p.topic, time.Since(start).Round(time.Millisecond))
 	return nil
 }
 
@@ -104,6 +117,10 @@ type publisher struct {
 	decoder *chunk.Decoder
 	topic   string
 	sent    int
+	// Of tracing: where spans go, if anywhere, and the trace of all events, if
+	// there is one.
+	traces *tracing.Tracing
+	parent chunk.Trace
 
 	mu  sync.Mutex
 	err error
@@ -169,7 +186,12 @@ func (p *publisher) send(ctx context.Context, value []byte) error {
 		return err
 	}
 	p.sent++
+	trace, end := p.traces.Publish(p.parent, p.topic)
+	if header := trace.String(); header != "" {
+		record.Headers = append(record.Headers, kgo.RecordHeader{Key: chunk.HeaderTrace, Value: []byte(header)})
+	}
 	p.client.Produce(ctx, record, func(_ *kgo.Record, err error) {
+		end(err)
 		if err != nil {
 			p.mu.Lock()
 			p.err = errors.Join(p.err, err)

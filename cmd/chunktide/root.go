@@ -110,6 +110,7 @@ func (a *app) loadQuiet(sections ...configs.Section) (configs.Config, *slog.Logg
 
 func (a *app) settings(sections ...configs.Section) (configs.Config, error) {
 	cfg, err := configs.Load(a.configFile, a.set, a.environ)
+	cfg.Tracing.Version = version
 	if err == nil {
 		err = cfg.Validate(sections...)
 	}

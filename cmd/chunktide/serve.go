@@ -18,6 +18,7 @@ import (
 	"chunktide/embedder"
 	"chunktide/embedder/service"
 	"chunktide/sink"
+	"chunktide/tracing"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -34,7 +35,7 @@ It exits with 0 after a graceful stop, in which the requests under way are answe
   curl -s localhost:9471/v1/embeddings -d '{"model": "handbook", "input": "how do I reset my password"}'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, logger, err := a.load(configs.Embedder, configs.Qdrant, configs.Serve)
+			cfg, logger, err := a.load(configs.Embedder, configs.Qdrant, configs.Serve, configs.Tracing)
 			if err != nil {
 				return err
 			}
@@ -83,7 +84,12 @@ func serve(ctx context.Context, cfg configs.Config, logger *slog.Logger) (err er
 	}
 	// Where listening fails there is nothing to drain, but the queues end.
 	defer func() { err = errors.Join(err, s.Close(context.WithoutCancel(ctx))) }()
-	return listen(ctx, cfg.Serve, s, logger)
+	traces, err := tracing.Start(ctx, cfg.Tracing, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.Close(ctx)) }()
+	return listen(ctx, cfg.Serve, s, traces.Handler(s), logger)
 }
 
 // loadServed loads every model. The metrics of each bear its model_version,
@@ -116,8 +122,9 @@ func loadServed(ctx context.Context, cfg configs.Config, logger *slog.Logger, re
 	return out, nil
 }
 
-// listen serves s until ctx ends, and then what is under way.
-func listen(ctx context.Context, cfg service.Config, s *service.Service, logger *slog.Logger) error {
+// listen serves s, by way of handler, until ctx ends, and then what is under
+// way.
+func listen(ctx context.Context, cfg service.Config, s *service.Service, handler http.Handler, logger *slog.Logger) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Address)
 	if err != nil {
 		return fmt.Errorf("serve.address %s: %w", cfg.Address, err)
@@ -132,7 +139,7 @@ func listen(ctx context.Context, cfg service.Config, s *service.Service, logger 
 		scheme = "https"
 	}
 	server := &http.Server{
-		Handler: s, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: cfg.RequestTimeout,
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: cfg.RequestTimeout,
 		WriteTimeout: 2 * cfg.RequestTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}

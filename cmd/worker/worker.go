@@ -18,6 +18,7 @@ import (
 	"chunktide/embedder"
 	"chunktide/pipeline"
 	"chunktide/sink"
+	"chunktide/tracing"
 )
 
 // The adapters know nothing of the pipeline; that they fit is said here.
@@ -34,6 +35,8 @@ type Worker struct {
 	Cache  *cache.Cache
 	Index  *sink.Sink
 	Line   *pipeline.Pipeline
+	// traces is where spans go, until the worker is closed.
+	traces *tracing.Tracing
 	// away is the encoder's health, where it is behind a network.
 	away func() (ok bool, since time.Time, err error)
 }
@@ -70,6 +73,9 @@ func NewFrom(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, 
 			err = errors.Join(err, w.Close(ctx))
 		}
 	}()
+	if w.traces, err = tracing.Start(ctx, cfg.Tracing, logger); err != nil {
+		return w, err
+	}
 	if err := w.connect(ctx, cfg, encoder.Recipe(), logger, reg); err != nil {
 		return w, err
 	}
@@ -79,7 +85,7 @@ func NewFrom(ctx context.Context, cfg configs.Config, encoder embedder.Encoder, 
 	}
 	w.Line = pipeline.New(cfg.Pipeline, pipeline.Parts{
 		Source: source, Encoder: encoder, Cache: w.Cache, Sink: w.Index,
-		Activity: w.activity(encoder), Observe: observe, Logger: logger, Registerer: reg,
+		Activity: w.activity(encoder), Observe: observe, Trace: pipeline.Trace{Tracer: w.traces.Tracer, Roots: w.traces.Roots}, Logger: logger, Registerer: reg,
 	})
 	return w, nil
 }
@@ -144,6 +150,7 @@ func (w *Worker) Close(ctx context.Context) error {
 	if w.Index != nil {
 		errs = append(errs, w.Index.Close())
 	}
+	errs = append(errs, w.traces.Close(ctx))
 	return errors.Join(errs...)
 }
 
