@@ -57,7 +57,8 @@ type Options struct {
 	Search func(ctx context.Context, text string) (Look, error)
 	// Timeout bounds each of a round's waits: to be found, and to be gone.
 	Timeout time.Duration
-	Logger  *slog.Logger
+	// Logger is for the rounds of Run.
+	Logger *slog.Logger
 	// Metrics may be nil.
 	Metrics *Metrics
 }
@@ -90,7 +91,13 @@ func (c *Canary) Run(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		c.Once(ctx)
+		switch r := c.Once(ctx); {
+		case ctx.Err() != nil:
+		case r.Result == OK:
+			c.o.Logger.Debug("the marker was found and deleted", "found_seconds", r.FoundSeconds, "gone_seconds", r.GoneSeconds)
+		default:
+			c.o.Logger.Warn("the marker did not come through", "result", string(r.Result), "error", r.Error)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -107,14 +114,8 @@ func (c *Canary) Once(ctx context.Context) Round {
 	if err != nil {
 		r.Error = err.Error()
 	}
-	if ctx.Err() != nil {
-		return r
-	}
-	c.o.Metrics.count(r)
-	if r.Result == OK {
-		c.o.Logger.Debug("the marker was found and deleted", "found_seconds", r.FoundSeconds, "gone_seconds", r.GoneSeconds)
-	} else {
-		c.o.Logger.Warn("the marker did not come through", "result", string(r.Result), "error", r.Error)
+	if ctx.Err() == nil {
+		c.o.Metrics.count(r)
 	}
 	return r
 }
