@@ -23,6 +23,7 @@ import (
 	"chunktide/backfill"
 	"chunktide/cache"
 	"chunktide/chunk"
+	"chunktide/console"
 	"chunktide/consumer"
 	"chunktide/embedder"
 	"chunktide/embedder/service"
@@ -44,6 +45,7 @@ type Config struct {
 	Limits   Limits              `mapstructure:"limits"`
 	Admin    admin.Config        `mapstructure:"admin"`
 	Tracing  tracing.Config      `mapstructure:"tracing"`
+	Console  console.Config      `mapstructure:"console"`
 	Log      Log                 `mapstructure:"log"`
 }
 
@@ -68,6 +70,7 @@ func Default() Config {
 		Serve:    service.DefaultConfig(),
 		Admin:    admin.DefaultConfig(),
 		Tracing:  tracing.DefaultConfig(),
+		Console:  console.DefaultConfig(),
 		Log:      Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
@@ -88,11 +91,12 @@ const (
 	Whole    Section = "limits"
 	AdminAPI Section = "admin"
 	Tracing  Section = "tracing"
+	Page     Section = "console"
 )
 
 // Worker is what the worker needs: everything.
 func Worker() []Section {
-	return []Section{Kafka, Events, Embedder, Cache, Qdrant, Pipeline, Whole, AdminAPI, Tracing}
+	return []Section{Kafka, Events, Embedder, Cache, Qdrant, Pipeline, Whole, AdminAPI, Tracing, Page}
 }
 
 // Validate reports every problem in the given sections, each with its key.
@@ -115,6 +119,7 @@ func (c Config) Validate(sections ...Section) error {
 	check(Whole, c.validateLimits())
 	check(AdminAPI, c.Admin.Validate())
 	check(Tracing, c.Tracing.Validate())
+	check(Page, c.Console.Validate())
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		all = append(all, fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format))
 	}

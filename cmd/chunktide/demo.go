@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -17,34 +18,45 @@ import (
 	"chunktide/configs"
 	"chunktide/devstack"
 	"chunktide/embedder"
+	"chunktide/pipeline"
 )
 
 func (a *app) demoCommand() *cobra.Command {
 	var chunks int
 	var textbook bool
+	var keep keeping
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole pipeline on this machine: real text, a real model, embedded servers",
 		Long: `Demo starts Kafka, Redis and Qdrant inside this process, publishes the documentation of
 the Go standard library as change events, and runs the worker on it. Then it edits and
 deletes chunks, asks questions before and after, replays the topic, and checks that the
-index equals the corpus. It exits with 1 if anything is lost, stale or doubled.`,
+index equals the corpus. It exits with 1 if anything is lost, stale or doubled.
+
+With --keep it goes on after that: chunks are edited, now and then one is malformed, and the
+console shows it, with a search box, until you press Ctrl-C.`,
 		Example: `  chunktide demo
+  chunktide demo --keep
   chunktide demo --chunks 200 -o json
   chunktide demo --textbook`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if textbook && keep.on {
+				return usagef("--textbook with --keep: the example ends with its ten lines; leave out one of the two")
+			}
 			if textbook {
 				return a.textbookDemo(cmd.Context())
 			}
 			if chunks < 2*demoChanges {
 				return usagef("--chunks %d: want at least %d, since %d are edited and %d deleted", chunks, 2*demoChanges, demoChanges, demoChanges)
 			}
-			return a.docsDemo(cmd.Context(), chunks)
+			return a.docsDemo(cmd.Context(), chunks, keep)
 		},
 	}
 	cmd.Flags().IntVar(&chunks, "chunks", 2000, "how many chunks to load")
 	cmd.Flags().BoolVar(&textbook, "textbook", false, "the 480-chunk example with the bow encoder instead")
+	cmd.Flags().BoolVar(&keep.on, "keep", false, "go on afterwards, with the console, until Ctrl-C")
+	cmd.Flags().BoolVar(&keep.noOpen, "no-open", false, "with --keep: do not open a browser")
 	return cmd
 }
 
@@ -108,7 +120,11 @@ func (a *app) newDemo(ctx context.Context, adjust func(*configs.Config)) (d *dem
 // start runs a worker, with a tally of its own.
 func (d *demo) start(ctx context.Context) error {
 	d.tally = newTally()
-	w, err := worker.New(ctx, d.cfg, d.encoder, d.tally.observe, d.logger, nil)
+	return d.startWith(ctx, d.tally.observe, nil)
+}
+
+func (d *demo) startWith(ctx context.Context, observe func(pipeline.Report), reg prometheus.Registerer) error {
+	w, err := worker.New(ctx, d.cfg, d.encoder, observe, d.logger, reg)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ const (
 	answerEdited    = "When the coffee machine on the third floor runs out of beans, ask the reception for a new bag and refill it."
 )
 
-func (a *app) docsDemo(ctx context.Context, chunks int) (err error) {
+func (a *app) docsDemo(ctx context.Context, chunks int, keep keeping) (err error) {
 	passages, err := godocs.Take(ctx, chunks)
 	if err != nil {
 		return err
@@ -61,6 +61,9 @@ func (a *app) docsDemo(ctx context.Context, chunks int) (err error) {
 	}
 	if !result.level() {
 		return errors.New("the index does not equal the corpus")
+	}
+	if keep.on {
+		return d.keep(ctx, passages, keep)
 	}
 	return nil
 }

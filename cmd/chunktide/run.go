@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -78,11 +79,33 @@ func withWorker(ctx context.Context, cfg configs.Config, encoder embedder.Encode
 	defer stop()
 	defer func() { err = errors.Join(err, w.Close(ctx)) }()
 	if cfg.Admin.Address != "" {
-		if _, err := admin.Serve(serving, cfg.Admin, admin.Options{Metrics: reg, Health: w.Line.Moving, Ready: w.Ready, Logger: logger}); err != nil {
+		_, closing, err := serveWorker(serving, cfg, w, encoder, reg, logger)
+		if err != nil {
 			return err
 		}
+		defer func() { _ = closing() }()
 	}
 	return do(w)
+}
+
+// serveWorker serves a worker's admin port, with the console, until ctx ends;
+// closing is for afterwards.
+func serveWorker(ctx context.Context, cfg configs.Config, w *worker.Worker, encoder embedder.Encoder, metrics prometheus.Gatherer,
+	logger *slog.Logger,
+) (at net.Addr, closing func() error, err error) {
+	o := admin.Options{Metrics: metrics, Health: w.Line.Moving, Ready: w.Ready, Logger: logger}
+	page, closing, err := newConsole(ctx, cfg, w, encoder, metrics, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	if page != nil {
+		o.Routes, o.Public = page.Routes(), page.Public()
+	}
+	at, err = admin.Serve(ctx, cfg.Admin, o)
+	if err != nil {
+		return nil, nil, errors.Join(err, closing())
+	}
+	return at, closing, nil
 }
 
 // workerEncoder is [newEncoder] as the process wants it.

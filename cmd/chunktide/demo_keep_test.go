@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"image/png"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// `make screenshots` sets them.
+var (
+	screenshots = flag.String("screenshots", "", "write screenshots of the console to this folder, of the demo with the real model")
+	shootAfter  = flag.Duration("screenshots-after", 2*time.Minute, "how long the demo has been running by then")
+)
+
+// The demo goes on with its console until Ctrl-C, and then ends well; what a
+// person would do meanwhile, with a screenshot.
+func TestTheDemoIsKept(t *testing.T) {
+	b := newBrowser(t)
+	args := []string{"demo", "--keep", "--no-open", "--chunks", "60", "--set", "admin.address=127.0.0.1:0", "--set", "embedder.encoder=bow"}
+	if *screenshots != "" {
+		args = []string{"demo", "--keep", "--no-open", "--chunks", "1000", "--set", "admin.address=127.0.0.1:0"}
+	}
+	out := &watched{pattern: regexp.MustCompile(`The console is at (\S+)`), found: make(chan string, 1)}
+	errs := &bytes.Buffer{}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, args, &app{io: stdio{strings.NewReader(""), out, errs}}) }()
+	var url string
+	select {
+	case url = <-out.found:
+	case code := <-ended:
+		t.Fatalf("the demo ended with %d: %s", code, errs)
+	}
+	b.viewport(1440, 900, false)
+	b.scheme(true)
+	b.do(chromedp.Navigate(url))
+	b.until("events flow", `Number(document.querySelector('[data-metric="chunktide_events_total"][data-show="rate"]').dataset.value) > 0`)
+	b.until("a mistake is among the dead letters", `document.querySelector("#letters li")`)
+	if *screenshots != "" {
+		time.Sleep(*shootAfter) // for curves; not in a test
+	}
+	b.press("/")
+	b.press("How do I read a whole file into memory?\r")
+	b.until("chunks are found", `document.querySelectorAll("#hits > li").length === 5`)
+	js[any](b, `(document.activeElement.blur(), null)`)
+	folder := *screenshots
+	if folder == "" {
+		folder = t.TempDir()
+	}
+	shoot := func(name string, width, height int64, dark bool) {
+		b.viewport(width, height, width < 500)
+		b.scheme(dark)
+		b.until("it is drawn anew", `document.documentElement.dataset.seq > %d`, js[int](b, "Number(document.documentElement.dataset.seq)"))
+		picture := b.screenshot(float64(width), float64(height))
+		if config, err := png.DecodeConfig(bytes.NewReader(picture)); err != nil || config.Width != int(width) {
+			t.Errorf("%s is no picture of the page: %v, %v", name, config, err)
+		}
+		if len(picture) < 20_000 || len(picture) > 300_000 {
+			t.Errorf("%s has %d bytes: an empty page, or too much for a README", name, len(picture))
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shoot("console-dark.png", 1440, 1900, true)
+	shoot("console-light.png", 1440, 1900, false)
+	shoot("console-phone.png", 390, 1700, true)
+	if all := b.elsewhere(strings.TrimSuffix(url, "/")); len(all) > 0 {
+		t.Errorf("the page asked elsewhere: %q", all)
+	}
+	if all := b.complained(); len(all) > 0 {
+		t.Errorf("the page complains: %q", all)
+	}
+	interrupt()
+	if code := <-ended; code != exitDone {
+		t.Errorf("exit %d after Ctrl-C: %s", code, errs)
+	}
+}
