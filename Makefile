@@ -16,7 +16,7 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build setup ## the whole pipeline on this machine, on real text with a real model
+demo: build setup ## the whole pipeline on this machine, on real text with a real model (ARGS=--keep: with its console)
 	$(BIN) demo $(ARGS)
 
 .PHONY: test
@@ -67,7 +67,7 @@ bench-python: precisions setup-real ## the worker against the same job as a Pyth
 	go run ./bench/cmd/python -python $(PYVENV)/bin/python $(ARGS)
 
 .PHONY: setup-real
-setup-real: ## fetch the Kafka broker that the tests run, and find redis-server
+setup-real: ## fetch the Kafka broker that the tests run, and find redis-server and Chromium
 	@sh tools/setup/real.sh
 
 .PHONY: setup-cdc
@@ -124,6 +124,11 @@ MINUTES ?= 30
 soak: setup-real ## the same at a low rate for MINUTES, and nothing may grow
 	@mkdir -p bin
 	go run ./prove/cmd/chaos -soak $(MINUTES)m -seed $(SEED) -json bin/soak-report.json
+
+.PHONY: screenshots
+screenshots: setup setup-real ## docs/images of the console, from the demo in headless Chromium (three minutes)
+	@mkdir -p docs/images
+	go test -count=1 -run TestTheDemoIsKept ./cmd/chunktide -screenshots $(CURDIR)/docs/images
 
 .PHONY: story
 story: build setup ## the life of an index, command by command: indexed, migrated, killed, promoted, rolled back, replayed

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Finds or fetches what the tests against real servers need: the Apache Kafka
-# jars, Java 17 to run them, redis-server, and the OpenAI client. Builds Hugging
+# jars, Java 17 to run them, redis-server, Chromium, and the OpenAI client. Builds Hugging
 # Face's tokenizers for the tests of the tag hftokenizers, if Rust is here. With
 # CHUNKTIDE_TEST_REAL=0 those tests are left out and nothing is fetched.
 set -eu
 cd "$(dirname "$0")/../.."
 if [ "${CHUNKTIDE_TEST_REAL:-1}" = 0 ]; then
-	echo "CHUNKTIDE_TEST_REAL=0: the tests against a real Kafka and a real Redis are left out"
+	echo "CHUNKTIDE_TEST_REAL=0: the tests against a real Kafka and a real Redis, and those in a browser, are left out"
 	exit 0
 fi
 want() {
@@ -23,6 +23,7 @@ want() {
 want java openjdk-17-jre-headless
 want mvn maven
 want redis-server redis-server
+want chromium chromium
 if tools/setup/tokenizers.sh --can; then
 	sh tools/setup/tokenizers.sh
 fi
