@@ -23,6 +23,8 @@ func (n number) MarshalJSON() ([]byte, error) {
 
 var unknown = number(math.NaN())
 
+func (n number) known() bool { return !math.IsNaN(float64(n)) }
+
 // series is one line of /metrics, or a histogram's lines, at one moment.
 type series struct {
 	Labels map[string]string `json:"labels,omitempty"`
@@ -182,33 +184,17 @@ func (h *histogram) minus(before *histogram) *histogram {
 	return d
 }
 
-// get is the sum of a metric's series that have the labels, given as name and
-// value in turn; unknown if there is none.
-func (s *sample) get(name string, labels ...string) number {
+// get is the sum of a metric's series; unknown if there is none.
+func (s *sample) get(name string) number {
 	f := s.families[name]
-	if f == nil {
+	if f == nil || len(f.Series) == 0 {
 		return unknown
 	}
-	sum := unknown
+	sum := number(0)
 	for _, one := range f.Series {
-		if !one.has(labels) {
-			continue
-		}
-		if math.IsNaN(float64(sum)) {
-			sum = 0
-		}
 		sum += one.Value
 	}
 	return sum
-}
-
-func (s *series) has(labels []string) bool {
-	for i := 0; i+1 < len(labels); i += 2 {
-		if s.Labels[labels[i]] != labels[i+1] {
-			return false
-		}
-	}
-	return true
 }
 
 // label is one that every series of a metric has, of any of them.

@@ -123,7 +123,7 @@ func (s *snapshot) fill(from *sample, price *cost.Price) {
 		s.Within, s.WithinRecent = unknown, unknown
 	}
 	encoded, saved := from.get(metricEncoded), from.get(metricTokensSaved)
-	if price == nil || encoded != encoded || saved != saved { // NaN: there is no such metric
+	if price == nil || !encoded.known() || !saved.known() {
 		return
 	}
 	s.Money = &money{PerMillion: price.PerMillionTokens().String(), Spent: price.Of(int64(encoded)).String(), Saved: price.Of(int64(saved)).String()}

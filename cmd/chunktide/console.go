@@ -89,7 +89,7 @@ func shownLetters(letters []consumer.Letter) []console.DeadLetter {
 	for i, l := range letters {
 		out[i] = console.DeadLetter{
 			Topic: l.Original.Topic, Partition: l.Original.Partition, Offset: l.Original.Offset,
-			LetterPartition: l.Partition, LetterOffset: l.Origin.Offset,
+			LetterPartition: l.Partition, LetterOffset: l.Offset,
 			Reason: l.Reason, Stage: l.Stage, Message: l.Message, At: l.Timestamp, RecordAt: l.OriginalTime,
 			KeyBytes: len(l.Key), ValueBytes: len(l.Value), Omitted: l.Omitted, Preview: console.Shape(l.Value),
 		}

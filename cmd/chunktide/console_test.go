@@ -110,10 +110,10 @@ func differences(page []shown, metrics map[string]*dto.MetricFamily) (n int, out
 				continue
 			}
 			found = true
-			switch h := m.GetHistogram(); {
-			case s.Show == "count":
+			switch h := m.GetHistogram(); s.Show {
+			case "count":
 				want += float64(h.GetSampleCount())
-			case s.Show == "mean":
+			case "mean":
 				want = h.GetSampleSum() / float64(h.GetSampleCount())
 			default:
 				want += m.GetCounter().GetValue() + m.GetGauge().GetValue()
