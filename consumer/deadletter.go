@@ -33,6 +33,16 @@ const (
 	HeaderOmitted = "chunktide.omitted"
 )
 
+// Headers of a redrive; see package deadletter.
+const (
+	// HeaderRedriven is that of a marker: a record beside the letters which says
+	// that one of them, partition:offset, was sent to its topic once more.
+	HeaderRedriven = "chunktide.redriven"
+	// HeaderRedrivenFrom is that of what was sent: the letter that it was,
+	// topic:partition:offset.
+	HeaderRedrivenFrom = "chunktide.redriven_from"
+)
+
 const maxMessage = 4 << 10
 
 // deadLetters writes to the dead-letter topic. It keeps no state.

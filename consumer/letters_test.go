@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"chunktide/chunk"
 )
 
 func (w *world) lastLetters(t *testing.T, cfg Config, n int) (told []string) {
@@ -82,5 +84,42 @@ func TestLettersOfOthersAreRead(t *testing.T) {
 	defer cancel()
 	if _, err := LastLetters(short, away, 1, quiet()); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("of a broker that is away: %v", err)
+	}
+}
+
+// Markers of a redrive are no letters, and hide none.
+func TestMarkersAreNoLetters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	produce := func(pairs ...string) {
+		t.Helper()
+		r := &kgo.Record{Topic: letters, Value: []byte("v")}
+		for i := 0; i+1 < len(pairs); i += 2 {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: pairs[i], Value: []byte(pairs[i+1])})
+		}
+		if err := w.cl.ProduceSync(ctx(t), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A letter of a record that pretended to be a marker, a cut letter, and a batch.
+	produce(HeaderRedriven, "0:1", HeaderOmitted, "all", HeaderFirstOffset, "7", HeaderTopic, topic, HeaderPartition, "0", HeaderOffset, "3", HeaderReason, "first")
+	for range 20 {
+		produce(HeaderRedriven, "0:0")
+	}
+	if got := w.lastLetters(t, w.config(), 2); !slices.Equal(got, []string{"first 0@3 : v"}) {
+		t.Errorf("behind markers there are %q", got)
+	}
+	last, err := LastLetters(ctx(t), w.config(), 1, quiet())
+	if err != nil || !last[0].Named || last[0].Omitted != "" || last[0].First != -1 || len(last[0].Own) != 3 {
+		t.Errorf("%+v, %v", last, err)
+	}
+	for _, l := range []Letter{
+		ParseLetter(chunk.Record{}),
+		ParseLetter(chunk.Record{Headers: []chunk.Header{{Key: HeaderTopic, Value: []byte(topic)}, {Key: HeaderPartition, Value: []byte("-1")}, {Key: HeaderOffset, Value: []byte("3")}}}),
+		ParseLetter(chunk.Record{Headers: []chunk.Header{{Key: HeaderPartition, Value: []byte("1")}, {Key: HeaderOffset, Value: []byte("3")}, {Key: HeaderTopic, Value: []byte(topic)}}}),
+	} {
+		if l.Named {
+			t.Errorf("%+v names its original", l)
+		}
 	}
 }

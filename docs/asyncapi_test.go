@@ -176,6 +176,14 @@ func TestDeadLettersAreDescribed(t *testing.T) {
 	if len(properties) != len(headers) {
 		t.Errorf("%d headers are described, there are %d", len(properties), len(headers))
 	}
+	for message, h := range map[string]string{"redriven": consumer.HeaderRedriven, "native": consumer.HeaderRedrivenFrom} {
+		if follow(document, "#/components/messages/"+message+"/headers/properties/"+h) == nil {
+			t.Errorf("asyncapi.yaml lacks header %s of %s", h, message)
+		}
+		if !bytes.Contains(read(t, "EVENTS.md"), []byte("`"+h+"`")) {
+			t.Errorf("EVENTS.md lacks header %s", h)
+		}
+	}
 	var reasons []string
 	reason, _ := properties[consumer.HeaderReason].(map[string]any)
 	list, _ := reason["enum"].([]any)
