@@ -51,37 +51,13 @@ func (m Member) String() string {
 // Members lists who is in the group, under either protocol; nobody where there
 // is no such group.
 func (g *Group) Members(ctx context.Context) ([]Member, error) {
-	classic, err := g.adm.DescribeGroups(ctx, g.cfg.Group)
-	if err != nil {
-		return nil, g.refused("describe", err)
-	}
-	d, err := classic.On(g.cfg.Group, nil)
-	switch {
-	case err == nil && d.Err == nil && len(d.Members) > 0:
-		members := make([]Member, len(d.Members))
-		for i, m := range d.Members {
-			members[i] = newMember(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
-		}
-		return members, nil
-	case d.Err != nil && !errors.Is(d.Err, kerr.GroupIDNotFound):
-		return nil, g.refused("describe", d.Err)
-	}
-	// A group of the newer protocol (KIP-848) is not known to that request.
-	known, err := g.knowsNewerGroups(ctx)
-	if err != nil || !known {
+	s, err := g.assignment(ctx)
+	if err != nil || len(s.Members) == 0 {
 		return nil, err
 	}
-	newer, err := g.adm.DescribeConsumerGroups(ctx, g.cfg.Group)
-	if err != nil {
-		return nil, g.refused("describe", err)
-	}
-	n := newer[g.cfg.Group]
-	if n.Err != nil && !errors.Is(n.Err, kerr.GroupIDNotFound) {
-		return nil, g.refused("describe", n.Err)
-	}
-	members := make([]Member, len(n.Members))
-	for i, m := range n.Members {
-		members[i] = newMember(m.MemberID, m.InstanceID, m.ClientID, m.ClientHost)
+	members := make([]Member, len(s.Members))
+	for i := range s.Members {
+		members[i] = s.Members[i].Member
 	}
 	return members, nil
 }

@@ -215,6 +215,19 @@ func TestMembersOfAGroupAreNamedAndItIsNotMoved(t *testing.T) {
 			if err != nil || len(got) != 1 || got[0].Client != "worker-7" || got[0].Host == "" || got[0].ID == "" {
 				t.Errorf("the members are %v, %v; want the worker", got, err)
 			}
+			w.produce(t, 1, "e")
+			state, err := g.State(ctx(t))
+			if err != nil || state.State == "Dead" || state.Lag != 1 || len(state.Members) != 1 || len(state.Members[0].Partitions) != 2 || len(state.Partitions) != 2 {
+				t.Fatalf("the state is %+v, %v", state, err)
+			}
+			// The fake cluster names no topics in the answer of the newer protocol.
+			want := PartitionState{TopicPartition{topic, 1}, 2, 0, 3, 1, 0}
+			if nextGen {
+				want.Member = -1
+			}
+			if p := state.Partitions[1]; p != want {
+				t.Errorf("partition 1 is %+v, want %+v", p, want)
+			}
 			moves, err := g.Plan(ctx(t), Target{where: toEarliest})
 			if err != nil {
 				t.Fatal(err)
@@ -228,6 +241,9 @@ func TestMembersOfAGroupAreNamedAndItIsNotMoved(t *testing.T) {
 			}
 			shut(t, s)
 			eventually(t, "the group is empty", func() bool { m, err := g.Members(ctx(t)); return err == nil && len(m) == 0 })
+			if state, err := g.State(ctx(t)); err != nil || state.State != "Empty" && !nextGen || state.Partitions[0].Member != -1 || len(state.Members) != 0 {
+				t.Errorf("the state of the empty group is %+v, %v", state, err)
+			}
 			if moved, err = g.Commit(ctx(t), moves); err != nil || len(moved) != 2 || moved[0].Code+moved[1].Code != "" || w.committed(t, 0) != 0 {
 				t.Errorf("of the empty group: %v, %v", moved, err)
 			}

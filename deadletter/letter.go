@@ -176,6 +176,20 @@ func Read(ctx context.Context, cfg consumer.Config, logger *slog.Logger) (Box, e
 	return b, nil
 }
 
+// Offsets is how many offsets the topic of the dead letters holds: no fewer
+// than its letters. It is known at once, however many there are.
+func Offsets(ctx context.Context, cfg consumer.Config) (n int64, err error) {
+	cfg.Topics, cfg.Isolation = []string{cfg.DeadLetters()}, "read_committed"
+	ranges, err := consumer.Ranges(ctx, cfg)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return 0, nil
+	}
+	for _, r := range ranges {
+		n += r.To - r.From
+	}
+	return n, err
+}
+
 // scan visits the records of the dead-letter topic, those at the places only
 // unless they are nil. What is not committed is never seen, whatever the
 // workers read: an open transaction is one of a redrive.
