@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -134,7 +140,7 @@ func (b *browser) screenshot(width, height float64) []byte {
 	if height == 0 {
 		height = js[float64](b, "document.documentElement.scrollHeight")
 	}
-	var png []byte
+	var picture []byte
 	b.do(chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		shot, err := chromedp.Call(ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{
 			Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: new(true),
@@ -143,10 +149,45 @@ func (b *browser) screenshot(width, height float64) []byte {
 		if err != nil {
 			return err
 		}
-		png = shot.Data
+		picture = shot.Data
 		return nil
 	}))
-	return png
+	return picture
+}
+
+// small is a picture in the 256 colours that it has most of, which is enough for
+// a page, and a third of the size.
+func small(t *testing.T, picture []byte) []byte {
+	t.Helper()
+	from, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounds, counts := from.Bounds(), map[color.Color]int{}
+	each := func(visit func(x, y int, c color.Color)) {
+		for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+			for x := bounds.Min.X; x < bounds.Max.X; x++ {
+				visit(x, y, from.At(x, y))
+			}
+		}
+	}
+	each(func(_, _ int, c color.Color) { counts[c]++ })
+	colours := slices.SortedFunc(maps.Keys(counts), func(a, b color.Color) int { return counts[b] - counts[a] })
+	to := image.NewPaletted(bounds, color.Palette(colours[:min(256, len(colours))]))
+	nearest := map[color.Color]uint8{}
+	each(func(x, y int, c color.Color) {
+		i, known := nearest[c]
+		if !known {
+			i = uint8(to.Palette.Index(c))
+			nearest[c] = i
+		}
+		to.SetColorIndex(x, y, i)
+	})
+	var out bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, to); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // elsewhere are the requests that went to another host than the page's.

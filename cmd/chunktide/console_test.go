@@ -3,18 +3,22 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"chunktide/configs"
+	"chunktide/console"
 )
 
 // evil is a text that would be markup if anybody let it.
@@ -394,6 +398,40 @@ func (w *watchedWorker) goes(t *testing.T) {
 	settings := append(slices.Clone(w.settings), "admin.address="+w.address)
 	background(t, withSettings(settings, "run")...)
 	w.until("it is live again, with the new worker's numbers", `document.documentElement.dataset.link === "live" && document.querySelector('[data-metric="chunktide_events_total"]:not([data-show])').textContent === "0"`)
+}
+
+// Where the port wants a token the page asks for it, until it is the right one.
+func TestTheConsoleAsksForTheToken(t *testing.T) {
+	b := newBrowser(t)
+	page := console.New(b.ctx, console.Options{Config: console.DefaultConfig(), Metrics: prometheus.NewRegistry(), Alias: "docs", Logger: slog.New(slog.DiscardHandler)})
+	mux := http.NewServeMux()
+	for pattern, h := range page.Public() {
+		mux.Handle(pattern, h)
+	}
+	for pattern, h := range page.Routes() {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer right" {
+				http.Error(w, "a token, please", http.StatusUnauthorized)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	}
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.CloseClientConnections)
+	b.do(chromedp.Navigate(server.URL))
+	for _, token := range []string{"wrong", "right"} {
+		b.until("the page asks for a token", `document.querySelector("#signin").open && document.activeElement.id === "token"`)
+		if shown := js[string](b, `document.querySelector("#alias").textContent`); shown != "–" {
+			t.Errorf("without the token the page knows %q", shown)
+		}
+		b.press(token + "\r")
+		b.until("it has tried it", `document.querySelector("#token").value === ""`)
+	}
+	live := `document.documentElement.dataset.link === "live" && document.querySelector("#alias").textContent === "docs" && !document.querySelector("#signin").open`
+	b.until("it is live", "%s", live)
+	b.do(chromedp.Reload())
+	b.until("it is live again, and did not ask", "%s", live)
 }
 
 // Without the setting there is neither a search box nor an answer, and without

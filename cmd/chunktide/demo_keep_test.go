@@ -27,7 +27,7 @@ func TestTheDemoIsKept(t *testing.T) {
 	b := newBrowser(t)
 	args := []string{"demo", "--keep", "--no-open", "--chunks", "60", "--set", "admin.address=127.0.0.1:0", "--set", "embedder.encoder=bow"}
 	if *screenshots != "" {
-		args = []string{"demo", "--keep", "--no-open", "--chunks", "1000", "--set", "admin.address=127.0.0.1:0"}
+		args = []string{"demo", "--keep", "--no-open", "--chunks", "2000", "--set", "admin.address=127.0.0.1:0"}
 	}
 	out := &watched{pattern: regexp.MustCompile(`The console is at (\S+)`), found: make(chan string, 1)}
 	errs := &bytes.Buffer{}
@@ -63,20 +63,20 @@ func TestTheDemoIsKept(t *testing.T) {
 		b.viewport(width, height, width < 500)
 		b.scheme(dark)
 		b.until("it is drawn anew", `document.documentElement.dataset.seq > %d`, js[int](b, "Number(document.documentElement.dataset.seq)"))
-		picture := b.screenshot(float64(width), float64(height))
+		picture := small(t, b.screenshot(float64(width), float64(height)))
 		if config, err := png.DecodeConfig(bytes.NewReader(picture)); err != nil || config.Width != int(width) {
 			t.Errorf("%s is no picture of the page: %v, %v", name, config, err)
 		}
-		if len(picture) < 20_000 || len(picture) > 300_000 {
+		if len(picture) < 10_000 || len(picture) > 300_000 {
 			t.Errorf("%s has %d bytes: an empty page, or too much for a README", name, len(picture))
 		}
 		if err := os.WriteFile(filepath.Join(folder, name), picture, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	shoot("console-dark.png", 1440, 1740, true)
-	shoot("console-light.png", 1440, 1740, false)
-	shoot("console-phone.png", 390, 1700, true)
+	shoot("console-dark.png", 1440, 2000, true)
+	shoot("console-light.png", 1440, 2000, false)
+	shoot("console-phone.png", 390, 1560, true)
 	if all := b.elsewhere(strings.TrimSuffix(url, "/")); len(all) > 0 {
 		t.Errorf("the page asked elsewhere: %q", all)
 	}

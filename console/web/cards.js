@@ -197,6 +197,6 @@ function letters(s, metrics, now) {
     make("p", { class: "line" }, make("span", { class: "badge bad mono" }, l.reason || "unknown"), make("span", { class: "mono origin" }, `${l.topic}/${l.partition}@${l.offset}`), make("time", { datetime: l.at, title: l.at })),
     make("p", { class: "message" }, l.message),
     make("p", { class: "sub mono preview" }, l.preview),
-    make("p", { class: "sub" }, `refused by ${l.stage || "–"} · value of ${as.bytes(l.value_bytes)}, key of ${as.bytes(l.key_bytes)}${l.omitted ? ` · left out: ${l.omitted}` : ""} · letter ${l.letter_partition}@${l.letter_offset}`)),
+    make("p", { class: "sub" }, `refused by ${l.stage || "–"} · value of ${as.bytes(l.value_bytes)}, key of ${as.bytes(l.key_bytes)}${l.omitted ? ` · left out: ${l.omitted}` : ""} · `, make("code", {}, `chunktide dlq explain ${l.letter_partition}:${l.letter_offset}`))),
   (el, l) => text(el.querySelector("time"), ago(l.at, now)));
 }
