@@ -64,10 +64,19 @@ func New(ctx context.Context, cfg Config, logger *slog.Logger, reg prometheus.Re
 	case EncoderBow:
 		return NewBow(cfg.ModelName, reg), nil
 	case EncoderONNX:
-		return NewONNX(cfg, logger, reg)
+		return orNone(NewONNX(cfg, logger, reg))
 	case EncoderRemote:
-		return NewRemote(ctx, cfg, logger, reg)
+		return orNone(NewRemote(ctx, cfg, logger, reg))
 	default:
 		return nil, fmt.Errorf("encoder: %q is none of onnx, remote, bow", cfg.Encoder)
 	}
+}
+
+// orNone is nil beside an error, not an interface that holds a nil pointer:
+// whoever cleans up asks whether there is an encoder to close.
+func orNone[E Encoder](e E, err error) (Encoder, error) {
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
 }

@@ -418,7 +418,7 @@ func TestTheConsoleAsksForTheToken(t *testing.T) {
 		})
 	}
 	server := httptest.NewServer(mux)
-	t.Cleanup(server.CloseClientConnections)
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	b.do(chromedp.Navigate(server.URL))
 	for _, token := range []string{"wrong", "right"} {
 		b.until("the page asks for a token", `document.querySelector("#signin").open && document.activeElement.id === "token"`)
@@ -432,6 +432,35 @@ func TestTheConsoleAsksForTheToken(t *testing.T) {
 	b.until("it is live", "%s", live)
 	b.do(chromedp.Reload())
 	b.until("it is live again, and did not ask", "%s", live)
+}
+
+// A migration that is under way is on the page, and the collection that readers
+// search is told from the new one; what cannot be asked for is said.
+func TestTheConsoleShowsAMigration(t *testing.T) {
+	b := newBrowser(t)
+	settings := stack(t)
+	address, _ := background(t, withSettings(settings, "run")...)
+	for i := range 7 {
+		event := fmt.Sprintf(`{"op":"upsert","source":"docs","document_id":"d","chunk_id":"c%d","text":"text %d","version":1}`, i, i)
+		if code, _, errs := command(t, event, withSettings(settings, "publish")...); code != exitDone {
+			t.Fatalf("publish: %s", errs)
+		}
+	}
+	b.do(chromedp.Navigate("http://" + address + "/"))
+	b.until("seven chunks are searchable", `document.querySelector("#points").textContent === "7" && document.querySelectorAll("#collections > li").length === 1`)
+	if js[int](b, `document.querySelector("#migrations").children.length`) != 0 {
+		t.Error("there is a migration before any")
+	}
+	background(t, withSettings(append(slices.Clone(settings), newModelSetting), "migrate", "start", "--from", "topic", "--rejects", t.TempDir()+"/rejects")...)
+	b.until("the migration follows, level", `/following.*7 points, the old one has 7 · 0 records behind, 1 worker/.test(document.querySelector("#migrations").textContent)`)
+	for name, want := range map[string]int{"#collections > li": 2, "#collections .badge.good": 1, "#migrations > li": 1} {
+		if n := js[int](b, "document.querySelectorAll(%s).length", mustJSON(name)); n != want {
+			t.Errorf("%d of %s, want %d", n, name, want)
+		}
+	}
+	if serving := js[string](b, `document.querySelector("#collections .badge.good").closest("li").textContent + document.querySelector("#collection").textContent`); strings.Contains(serving, "new-bow") {
+		t.Errorf("the new collection is said to be served: %q", serving)
+	}
 }
 
 // Without the setting there is neither a search box nor an answer, and without
