@@ -213,36 +213,8 @@ func decodeSafely(decode func(chunk.Record) ([]chunk.Event, error), r chunk.Reco
 // Lies returns the original of a letter if it is still there, and is the same
 // record.
 func Lies(ctx context.Context, cfg consumer.Config, l Letter, logger *slog.Logger) (r chunk.Record, ok bool, err error) {
-	r, ok, err = At(ctx, cfg, l.Original, logger)
+	r, ok, err = consumer.ReadOne(ctx, cfg, chunk.Origin(l.Original), logger)
 	return r, ok && (l.Time.IsZero() || r.Timestamp.UnixMilli() == l.Time.UnixMilli()), err
-}
-
-// At reads the record at a place of any topic. It is false if there is none:
-// deleted, compacted away, never written, aborted or in an open transaction.
-func At(ctx context.Context, cfg consumer.Config, at Original, logger *slog.Logger) (r chunk.Record, ok bool, err error) {
-	cfg.Topics = []string{at.Topic}
-	ranges, err := consumer.Ranges(ctx, cfg)
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return r, false, nil
-	}
-	if err != nil {
-		return r, false, err
-	}
-	for _, have := range ranges {
-		if have.Partition != at.Partition || at.Offset < have.From || at.Offset >= have.To {
-			continue
-		}
-		have.From, have.To = at.Offset, at.Offset+1
-		undecoded := func(chunk.Record) ([]chunk.Event, error) { return nil, nil }
-		err := consumer.Scan(ctx, cfg, []consumer.Range{have}, undecoded, func(v consumer.Visited) error {
-			r, ok = v.Record, v.Err == nil && v.Record.Offset == at.Offset
-			return nil
-		}, logger)
-		if err != nil {
-			return r, false, fmt.Errorf("read %s: %w", at, err)
-		}
-	}
-	return r, ok, nil
 }
 
 // newRecord is the original as it was, and the letter that it comes from.

@@ -36,22 +36,22 @@ func (c *reader) Blind(ctx context.Context, visit func(Record) error) error {
 
 // Look returns the records of those ids that the index knows, with text and
 // metadata, without vectors.
-func (s *Sink) Look(ctx context.Context, ids []chunk.ID) (map[chunk.ID]Record, error) {
+func (c *reader) Look(ctx context.Context, ids []chunk.ID) (map[chunk.ID]Record, error) {
 	out := make(map[chunk.ID]Record, len(ids))
 	for len(ids) > 0 {
-		n := min(s.cfg.RequestPoints, len(ids))
+		n := min(c.cfg.RequestPoints, len(ids))
 		wanted := make([]*qdrant.PointId, n)
 		for i, id := range ids[:n] {
 			wanted[i] = pointID(id)
 		}
 		ids = ids[n:]
-		err := s.do(ctx, opRead, func(ctx context.Context) error {
-			answer, err := s.points.Get(ctx, &qdrant.GetPoints{
-				CollectionName: s.collection, Ids: wanted, WithPayload: qdrant.NewWithPayload(true),
+		err := c.do(ctx, opRead, func(ctx context.Context) error {
+			answer, err := c.points.Get(ctx, &qdrant.GetPoints{
+				CollectionName: c.collection, Ids: wanted, WithPayload: qdrant.NewWithPayload(true),
 				WithVectors: qdrant.NewWithVectors(false), ReadConsistency: majority(),
 			})
 			for _, p := range answer.GetResult() {
-				r := decode(&s.cfg, p.GetId(), p.GetPayload())
+				r := decode(&c.cfg, p.GetId(), p.GetPayload())
 				out[r.ID] = r
 			}
 			return err

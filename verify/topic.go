@@ -26,6 +26,8 @@ type TopicConfig struct {
 	Decode func(chunk.Record) ([]chunk.Event, error)
 	// Committed may be nil.
 	Committed Committed
+	// Since leaves out what is older, by the records' timestamps; zero is all.
+	Since time.Time
 	// Wait is how long Settle waits for the workers.
 	Wait   time.Duration
 	Logger *slog.Logger
@@ -44,7 +46,7 @@ type Topic struct {
 
 // OpenTopic captures where the topics of cfg end now.
 func OpenTopic(ctx context.Context, cfg TopicConfig) (*Topic, error) {
-	ranges, err := consumer.Ranges(ctx, cfg.Kafka)
+	ranges, err := consumer.RangesSince(ctx, cfg.Kafka, cfg.Since)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"chunktide/chunk"
 	"chunktide/configs"
+	"chunktide/consumer"
 	"chunktide/deadletter"
 )
 
@@ -71,8 +72,8 @@ only.`,
 				return err
 			}
 			if text {
-				lies := deadletter.Original{Topic: letters, Partition: place.Partition, Offset: place.Offset}
-				full, _, err := deadletter.At(cmd.Context(), cfg.Kafka, lies, logger)
+				lies := chunk.Origin{Topic: letters, Partition: place.Partition, Offset: place.Offset}
+				full, _, err := consumer.ReadOne(cmd.Context(), cfg.Kafka, lies, logger)
 				if err != nil {
 					return err
 				}
