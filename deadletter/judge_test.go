@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -9,9 +10,11 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"chunktide/chunk"
+	"chunktide/consumer"
 )
 
 // What a redrive would do harm with, or nothing, stays where it is, and is told
@@ -230,5 +233,20 @@ func TestTheReasonsAreThoseOfTheDocs(t *testing.T) {
 	}
 	if _, known := AdviceOn("java.lang.Exception"); known {
 		t.Error("advice on a reason that nobody gives")
+	}
+}
+
+// What a broker refuses is told with what to do.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	r := &run{Options: Options{Kafka: consumer.Config{DeadLetterTopic: "letters"}}}
+	for err, want := range map[error]string{
+		kerr.ProducerFenced: "another redrive", kerr.InvalidProducerEpoch: "another redrive", kerr.TransactionalIDAuthorizationFailed: "chunktide-redrive-letters",
+		kerr.TopicAuthorizationFailed: "grant this client WRITE", kerr.MessageTooLarge: "max.message.bytes", kerr.InvalidTimestamp: "message.timestamp.before.max.ms",
+		kerr.InvalidRecord: "compacted", kerr.NotEnoughReplicas: "send: ",
+	} {
+		if got := r.refused("send", fmt.Errorf("letter 0:1: %w", err)); !errors.Is(got, err) || !strings.Contains(got.Error(), want) {
+			t.Errorf("%v lacks %q", got, want)
+		}
 	}
 }

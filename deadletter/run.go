@@ -302,6 +302,8 @@ func (r *run) refused(what string, err error) error {
 		return fmt.Errorf("%s: grant this client WRITE on the topics that are written to: %w", what, err)
 	case errors.Is(err, kerr.MessageTooLarge):
 		return fmt.Errorf("%s: the topic takes no record of that size any more: raise its max.message.bytes, or leave the letter out: %w", what, err)
+	case errors.Is(err, kerr.InvalidRecord):
+		return fmt.Errorf("%s: the topic takes no record without a key, so it is compacted: the topic of the dead letters must not be, and originals without keys have no place in one that is: %w", what, err)
 	case errors.Is(err, kerr.InvalidTimestamp):
 		return fmt.Errorf("%s: the topic takes no record that old (message.timestamp.before.max.ms): raise that, or leave the letter out: %w", what, err)
 	default:

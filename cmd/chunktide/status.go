@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -105,7 +104,7 @@ with differences, a worker that says it is unwell or stands still. Dead letters 
 				err = report.print(a.io.out)
 			}
 			if err == nil && !report.Well {
-				err = fmt.Errorf("%d things are wrong", len(report.Problems))
+				err = errors.New("not all is well")
 			}
 			return err
 		},

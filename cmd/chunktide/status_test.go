@@ -39,7 +39,7 @@ func TestStatus(t *testing.T) {
 		break
 	}
 	code, out, errs := d.do("", "status", "--admin", address)
-	if code != exitFailed || !strings.Contains(out, "is no URL") || !strings.Contains(errs, "1 things are wrong") {
+	if code != exitFailed || !strings.Contains(out, "is no URL") || !strings.Contains(errs, "not all is well") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 	out = d.must("", "status", "--admin", "http://"+address+"/metrics")
