@@ -3,17 +3,16 @@ package cache
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"chunktide/chunk"
+	"chunktide/tlsfiles"
 )
 
 // target is a parsed URL: exactly one of the three is set.
@@ -138,25 +137,12 @@ func (c Config) credentials(username, password *string) {
 
 // load reads the files.
 func (t TLS) load() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca_file: %s holds no PEM certificate", t.CAFile)
-		}
+	files := tlsfiles.Client{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile}
+	conf, err := files.Config()
+	if err != nil {
+		return nil, fmt.Errorf("tls.%w", err)
 	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert_file: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
+	return conf, nil
 }
 
 // apply sets what was loaded on the TLS settings that came from the URL, if it
@@ -166,7 +152,7 @@ func (t TLS) apply(loaded, to *tls.Config) {
 		return
 	}
 	to.MinVersion = loaded.MinVersion
-	to.RootCAs, to.Certificates = loaded.RootCAs, loaded.Certificates
+	to.RootCAs, to.GetClientCertificate = loaded.RootCAs, loaded.GetClientCertificate
 	if t.ServerName != "" {
 		to.ServerName = t.ServerName
 	}

@@ -1,25 +1,16 @@
 package cache
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
 	"chunktide/chunk"
+	"chunktide/devstack/certs"
 )
 
 func TestDefaultConfigIsValidAndNeedsNoRedis(t *testing.T) {
@@ -146,51 +137,20 @@ func TestConfigKeepsSecrets(t *testing.T) {
 	}
 }
 
-// certificate makes one for localhost, signed by itself, and writes it.
-func certificate(t *testing.T) (pair tls.Certificate, certFile, keyFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"redis.test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	certFile, keyFile = write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", keyDER)
-	if pair, err = tls.LoadX509KeyPair(certFile, keyFile); err != nil {
-		t.Fatal(err)
-	}
-	return pair, certFile, keyFile
-}
-
 func TestTLS(t *testing.T) {
-	pair, certFile, keyFile := certificate(t)
-	pool := x509.NewCertPool()
-	pool.AddCert(pair.Leaf)
+	a := certs.New(t)
+	certFile, keyFile := a.IssueFor("both", nil, "redis.test")
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	m := miniredis.NewMiniRedis()
-	err := m.StartTLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert})
+	err = m.StartTLS(&tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: a.Pool, ClientAuth: tls.RequireAndVerifyClientCert})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	full := TLS{CAFile: certFile, CertFile: certFile, KeyFile: keyFile, ServerName: "redis.test"}
+	full := TLS{CAFile: a.CAFile, CertFile: certFile, KeyFile: keyFile, ServerName: "redis.test"}
 	for name, tc := range map[string]struct {
 		change func(*TLS)
 		ok     bool

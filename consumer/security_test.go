@@ -1,15 +1,6 @@
 package consumer
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,74 +8,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"chunktide/devstack/certs"
 )
-
-// authority issues certificates for a test.
-type authority struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.cert, a.key = template, nil
-	a.issue("ca", template)
-	return a
-}
-
-// issue writes name.crt and name.key; the first one signs all others.
-func (a *authority) issue(name string, template *x509.Certificate) (certFile, keyFile string) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	signer := a.key
-	if signer == nil {
-		signer = key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if a.key == nil {
-		a.key = key
-		if a.cert, err = x509.ParseCertificate(der); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
-	a.write(certFile, "CERTIFICATE", der)
-	a.write(keyFile, "PRIVATE KEY", secret)
-	return certFile, keyFile
-}
-
-func (a *authority) write(file, kind string, der []byte) {
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-func leaf(serial int64, names ...string) *x509.Certificate {
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "leaf"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    names,
-	}
-}
 
 // tcp is a cluster on loopback TCP, and a config for it.
 func tcp(t *testing.T, opts ...kfake.Opt) Config {
@@ -140,18 +66,9 @@ func TestSASL(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
-	server := leaf(2, "kafka.test")
-	server.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	serverCert, serverKey := a.issue("server", server)
-	clientCert, clientKey := a.issue("client", leaf(3))
-	pair, err := tls.LoadX509KeyPair(serverCert, serverKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	ca := filepath.Join(a.dir, "ca.crt")
+	a := certs.New(t)
+	clientCert, clientKey := a.Issue("client")
+	ca := a.CAFile
 	tests := []struct {
 		name   string
 		mutual bool
@@ -170,10 +87,7 @@ func TestTLS(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			conf := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, ClientCAs: pool}
-			if tt.mutual {
-				conf.ClientAuth = tls.RequireAndVerifyClientCert
-			}
+			conf := a.Server(tt.mutual, "kafka.test")
 			cfg := tcp(t, kfake.TLS(conf))
 			cfg.TLS = tt.tls
 			if err := joins(t, cfg); (err == nil) != tt.ok {
@@ -185,16 +99,15 @@ func TestTLS(t *testing.T) {
 
 func TestCertificateFiles(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
-	ca := filepath.Join(a.dir, "ca.crt")
-	junk := filepath.Join(a.dir, "junk")
+	ca, dir := certs.New(t).CAFile, t.TempDir()
+	junk := filepath.Join(dir, "junk")
 	if err := os.WriteFile(junk, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for key, conf := range map[string]TLS{
-		"tls.ca_file: open":                {Enabled: true, CAFile: filepath.Join(a.dir, "absent")},
+		"tls.ca_file: open":                {Enabled: true, CAFile: filepath.Join(dir, "absent")},
 		"tls.ca_file: no certificate":      {Enabled: true, CAFile: junk},
-		"tls.cert_file, tls.key_file: tls": {Enabled: true, CAFile: ca, CertFile: junk, KeyFile: junk},
+		"tls.cert_file, key_file: tls": {Enabled: true, CAFile: ca, CertFile: junk, KeyFile: junk},
 	} {
 		cfg := DefaultConfig()
 		cfg.TLS = conf

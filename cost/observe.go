@@ -59,7 +59,11 @@ func Fetch(ctx context.Context, client *http.Client, url string) (Counters, erro
 		return Counters{}, fmt.Errorf("read metrics (does the worker run, and is this its admin.address?): %w", err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest:
+		return Counters{}, fmt.Errorf("read metrics from %s: %s; give the worker's admin.token and admin.tls here too", url, response.Status)
+	default:
 		return Counters{}, fmt.Errorf("read metrics from %s: %s; give the URL of a worker's /metrics", url, response.Status)
 	}
 	c, err := parse(io.LimitReader(response.Body, maxAnswer))

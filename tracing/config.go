@@ -2,18 +2,17 @@ package tracing
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"chunktide/chunk"
+	"chunktide/tlsfiles"
 )
 
 // The protocols of OTLP.
@@ -135,23 +134,10 @@ func loopback(host string) bool {
 }
 
 func (t TLS) load() (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca_file: %w", err)
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca_file: %s holds no PEM certificate", t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert_file: %w", err)
-		}
-		conf.Certificates = []tls.Certificate{pair}
+	files := tlsfiles.Client{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
+	conf, err := files.Config()
+	if err != nil {
+		return nil, fmt.Errorf("tls.%w", err)
 	}
 	return conf, nil
 }

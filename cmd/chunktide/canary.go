@@ -46,7 +46,7 @@ so that it goes through one partition, and only while it is being looked for may
 it: they can leave out its source.
 
 With --once there is one round, and the exit code is 1 unless it was ok.`,
-		Example: `  chunktide canary --interval 30s --set admin.address=:9092
+		Example: `  chunktide canary --interval 30s --set admin.address=:9092 --set admin.anonymous_metrics=true
   chunktide canary --once --timeout 10s -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -39,7 +39,7 @@ func (a *app) costObserveCommand() *cobra.Command {
 		Short: "Read a running worker's counters: tokens encoded and saved, money, per day",
 		Long: `Observe reads /metrics of a worker twice and says what it encoded and saved, since it started
 and between the readings, and what that is in a day. Give --url for each worker of the group:
-they are added up.
+they are added up. The token of admin.token is sent, which all of them share.
 
 The price is that of the flags, else backfill.price_per_million_tokens; without one there is no
 money in the answer. With a GPU's price "saved" is time that the machine had for other work; it
@@ -60,12 +60,18 @@ is money only if you give the machine back.`,
 				return err
 			}
 			if len(urls) == 0 {
-				if cfg.Admin.Address == "" {
+				if cfg.Admin.URL() == "" {
 					return usagef("admin.address is empty: name the worker's metrics with --url")
 				}
-				urls = []string{"http://" + cfg.Admin.Address + "/metrics"}
+				urls = []string{cfg.Admin.URL() + "/metrics"}
 			}
-			result, err := observe(cmd.Context(), urls, interval, p)
+			client, err := cfg.Admin.Client()
+			if err != nil {
+				return err
+			}
+			client.Timeout = readTimeout
+			defer client.CloseIdleConnections()
+			result, err := observe(cmd.Context(), client, urls, interval, p)
 			if err != nil {
 				return err
 			}
@@ -84,13 +90,13 @@ is money only if you give the machine back.`,
 // readTimeout bounds one reading of one worker.
 const readTimeout = 10 * time.Second
 
-func observe(ctx context.Context, urls []string, interval time.Duration, price *cost.Price) (observed, error) {
+func observe(ctx context.Context, client *http.Client, urls []string, interval time.Duration, price *cost.Price) (observed, error) {
 	out := observed{Workers: len(urls), Models: []string{}}
 	if price != nil {
 		perMillion := price.PerMillionTokens()
 		out.Price = &perMillion
 	}
-	first, err := readAll(ctx, urls)
+	first, err := readAll(ctx, client, urls)
 	if err != nil {
 		return out, err
 	}
@@ -103,7 +109,7 @@ func observe(ctx context.Context, urls []string, interval time.Duration, price *
 	}
 	last := first
 	if interval > 0 {
-		if last, err = readAll(ctx, urls); err != nil {
+		if last, err = readAll(ctx, client, urls); err != nil {
 			return out, err
 		}
 	}
@@ -133,9 +139,7 @@ func observe(ctx context.Context, urls []string, interval time.Duration, price *
 }
 
 // readAll asks all workers, and reports every one that does not answer.
-func readAll(ctx context.Context, urls []string) ([]cost.Counters, error) {
-	client := &http.Client{Timeout: readTimeout}
-	defer client.CloseIdleConnections()
+func readAll(ctx context.Context, client *http.Client, urls []string) ([]cost.Counters, error) {
 	out := make([]cost.Counters, len(urls))
 	var errs []error
 	for i, url := range urls {

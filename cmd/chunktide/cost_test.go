@@ -169,11 +169,15 @@ func TestObserveARealWorker(t *testing.T) {
 	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	address, err := admin.Serve(t.Context(), admin.Config{Address: "127.0.0.1:0"}, admin.Options{Metrics: reg, Logger: logger})
+	address, err := admin.Serve(t.Context(), admin.Config{Address: "127.0.0.1:0", Token: "sesame"}, admin.Options{Metrics: reg, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, out, errs := command(t, "", "cost", "observe", "--interval", "0", "--set", "admin.address="+address.String(),
+	at := "admin.address=" + address.String()
+	if code, _, errs := command(t, "", "cost", "observe", "--interval", "0", "--set", at); code != exitFailed || !strings.Contains(errs, "admin.token") {
+		t.Errorf("without the token: exit %d, %s", code, errs)
+	}
+	code, out, errs := command(t, "", "cost", "observe", "--interval", "0", "--set", at, "--set", "admin.token=sesame",
 		"--set", "backfill.price_per_million_tokens=1e6", "-o", "json")
 	var got struct {
 		Workers        int      `json:"workers"`

@@ -54,7 +54,7 @@ It exits with 1 if differences remain.`,
 		Example: `  chunktide index verify
   chunktide index verify --files 'export/*.jsonl' --as-of 2026-05-04T10:00:00Z
   chunktide index verify --repair --yes -o json | jq .differences
-  chunktide index verify --watch 1h --set admin.address=:9091`,
+  chunktide index verify --watch 1h --set admin.address=:9091 --set admin.anonymous_metrics=true`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {

@@ -18,6 +18,7 @@ import (
 	"chunktide/embedder"
 	"chunktide/embedder/service"
 	"chunktide/sink"
+	"chunktide/tlsfiles"
 	"chunktide/tracing"
 )
 
@@ -131,11 +132,13 @@ func listen(ctx context.Context, cfg service.Config, s *service.Service, handler
 	}
 	scheme := "http"
 	if cfg.TLS.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+		conf, err := tlsfiles.Server{CertFile: cfg.TLS.CertFile, KeyFile: cfg.TLS.KeyFile}.Config(func(err error) {
+			logger.Warn("the service's certificate was replaced by one that cannot be used; the former one stays", "error", err)
+		})
 		if err != nil {
-			return errors.Join(fmt.Errorf("serve.tls.cert_file: %w", err), listener.Close())
+			return errors.Join(fmt.Errorf("serve.tls.%w", err), listener.Close())
 		}
-		listener = tls.NewListener(listener, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
+		listener = tls.NewListener(listener, conf)
 		scheme = "https"
 	}
 	server := &http.Server{
