@@ -76,8 +76,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show on one screen whether the index is level, and what is wrong",
 		Long: `Status looks at everything at once, for a few seconds at most: the index and its last verify,
 the consumer group and how far it is behind in each partition, a running migration, the dead
-letters, the cache, and each worker whose admin port is given (or answers at admin.address).
-What cannot be reached is said in its row, and the rest is shown.
+letters, What cannot be reached is said in its row, and the rest is shown.
 
 It exits with 1 if something is wrong: a part that did not answer, no alias, a red collection,
 no worker in the group, records that wait in a partition that nobody works on, a last verify
@@ -94,7 +93,12 @@ with differences, a worker that says it is unwell or stands still. Dead letters 
 			if err != nil {
 				return err
 			}
-			report := lookAround(cmd.Context(), cfg, admins, timeout)
+			client, err := cfg.Admin.Client()
+			if err != nil {
+				return err
+			}
+			defer client.CloseIdleConnections()
+			report := lookAround(cmd.Context(), cfg, client, admins, timeout)
 			if err := cmd.Context().Err(); err != nil {
 				return err
 			}
@@ -116,13 +120,13 @@ with differences, a worker that says it is unwell or stands still. Dead letters 
 }
 
 // lookAround looks at all parts at once.
-func lookAround(ctx context.Context, cfg configs.Config, admins []string, timeout time.Duration) statusReport {
+func lookAround(ctx context.Context, cfg configs.Config, client *http.Client, admins []string, timeout time.Duration) statusReport {
 	r := statusReport{At: time.Now().UTC(), Problems: []string{}, Index: indexLook{Alias: cfg.Qdrant.Index}, Group: groupLook{Name: cfg.Kafka.Group}}
 	// What the adapters log about their retries would only repeat the rows.
 	quiet := slog.New(slog.DiscardHandler)
 	asked := len(admins) > 0
-	if !asked && cfg.Admin.Address != "" {
-		admins = []string{"http://" + cfg.Admin.Address}
+	if at := cfg.Admin.URL(); !asked && at != "" {
+		admins = []string{at}
 	}
 	r.Workers = make([]workerReported, len(admins))
 	var parts sync.WaitGroup
@@ -138,8 +142,6 @@ func lookAround(ctx context.Context, cfg configs.Config, admins []string, timeou
 	look(func(ctx context.Context) { r.Migrations.look(ctx, cfg, quiet) })
 	look(func(ctx context.Context) { r.Letters.look(ctx, cfg, quiet) })
 	look(func(ctx context.Context) { r.Cache.look(ctx, cfg, quiet) })
-	client := &http.Client{}
-	defer client.CloseIdleConnections()
 	for i, url := range admins {
 		look(func(ctx context.Context) { r.Workers[i] = askWorker(ctx, client, url, asked) })
 	}

@@ -57,6 +57,8 @@ func askWorker(ctx context.Context, client *http.Client, address string, asked b
 	switch {
 	case err != nil:
 		w.Error = oneLine(err.Error())
+	case code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusMisdirectedRequest:
+		w.Error = fmt.Sprintf("/metrics answers with %d: give the worker's admin.token and admin.tls here too", code)
 	case code != http.StatusOK:
 		w.Error = fmt.Sprintf("/metrics answers with %d: is this the admin port of chunktide run?", code)
 	default:
