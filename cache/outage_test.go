@@ -302,7 +302,7 @@ func TestACLUser(t *testing.T) {
 	}
 	c.Put(t.Context(), hashes, es)
 	wantSame(t, "get", c.Get(t.Context(), hashes), es)
-	for _, missing := range []string{"get", "set", "del"} {
+	for _, missing := range []string{"get", "set", "del", "ping"} {
 		c, _ := user("without-"+missing, "+get", "+set", "+del", "+ping", "-"+missing)
 		if err := c.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "+get +set +del +ping") {
 			t.Errorf("without %s: %v", missing, err)

@@ -209,10 +209,13 @@ func (c *Cache) Ping(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(c.cfg.Timeout, 5*time.Second))
 	defer cancel()
-	if err := c.client.Ping(ctx).Err(); err != nil {
+	const hint = "(grant the ACL user ~%s* +get +set +del +ping, and let maxmemory-policy evict)"
+	switch err := c.client.Ping(ctx).Err(); {
+	case redis.IsPermissionError(err):
+		return fmt.Errorf("ping Redis "+hint+": %w", c.cfg.Prefix, err)
+	case err != nil:
 		return fmt.Errorf("reach Redis (check cache.url, cache.username, cache.password and cache.tls): %w", err)
 	}
-	const hint = "(grant the ACL user ~%s* +get +set +del +ping, and let maxmemory-policy evict)"
 	var hash chunk.Hash
 	if _, err := rand.Read(hash[:]); err != nil {
 		return fmt.Errorf("make a random key: %w", err)

@@ -23,11 +23,14 @@ var balancers = map[string]func() kgo.GroupBalancer{
 	"roundrobin":         kgo.RoundRobinBalancer,
 }
 
+// mechanisms are those with a password.
 var mechanisms = map[string]func(user, pass string) sasl.Mechanism{
 	"plain":         func(u, p string) sasl.Mechanism { return plain.Auth{User: u, Pass: p}.AsMechanism() },
 	"scram-sha-256": func(u, p string) sasl.Mechanism { return scram.Auth{User: u, Pass: p}.AsSha256Mechanism() },
 	"scram-sha-512": func(u, p string) sasl.Mechanism { return scram.Auth{User: u, Pass: p}.AsSha512Mechanism() },
 }
+
+const mechanismNames = "plain, scram-sha-256, scram-sha-512, oauthbearer"
 
 // ClientOptions are what every Kafka client of the program shares, whether it
 // reads, writes or administers: brokers, client id, SASL and TLS. It reads the
@@ -39,11 +42,11 @@ func ClientOptions(cfg Config) ([]kgo.Opt, error) {
 		kgo.DisableClientMetrics(),
 	}
 	if cfg.SASL.Mechanism != "" {
-		mechanism, ok := mechanisms[cfg.SASL.Mechanism]
-		if !ok {
-			return nil, fmt.Errorf("sasl.mechanism: %q is none of plain, scram-sha-256, scram-sha-512", cfg.SASL.Mechanism)
+		mechanism, err := cfg.SASL.mechanism()
+		if err != nil {
+			return nil, err
 		}
-		opts = append(opts, kgo.SASL(mechanism(cfg.SASL.Username, cfg.SASL.Password.Reveal())))
+		opts = append(opts, kgo.SASL(mechanism))
 	}
 	if cfg.Dial != nil {
 		opts = append(opts, kgo.Dialer(cfg.Dial))
@@ -56,6 +59,17 @@ func ClientOptions(cfg Config) ([]kgo.Opt, error) {
 		opts = append(opts, kgo.DialTLSConfig(conf))
 	}
 	return append(opts, cfg.options...), nil
+}
+
+func (s SASL) mechanism() (sasl.Mechanism, error) {
+	if s.Mechanism == oauthBearer {
+		return s.OAuth.mechanism()
+	}
+	by, ok := mechanisms[s.Mechanism]
+	if !ok {
+		return nil, fmt.Errorf("sasl.mechanism: %q is none of %s", s.Mechanism, mechanismNames)
+	}
+	return by(s.Username, s.Password.Reveal()), nil
 }
 
 func (t TLS) load() (*tls.Config, error) {

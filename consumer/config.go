@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -128,11 +127,12 @@ type CreateTopics struct {
 
 // SASL is off without a mechanism.
 type SASL struct {
-	// Mechanism is plain, scram-sha-256, scram-sha-512 or empty.
+	// Mechanism is plain, scram-sha-256, scram-sha-512, oauthbearer or empty.
 	Mechanism string `mapstructure:"mechanism"`
-	// Username and Password are the client's.
+	// Username and Password are the client's; oauthbearer has none.
 	Username string       `mapstructure:"username"`
 	Password chunk.Secret `mapstructure:"password"`
+	OAuth    OAuth        `mapstructure:"oauth"`
 }
 
 // TLS is off unless enabled. Certificates are PEM files.
@@ -172,6 +172,7 @@ func DefaultConfig() Config {
 		DeadLetterMaxBytes: 1048588, // Kafka's own default of message.max.bytes
 		QuarantineAfter:    3,
 		CreateTopics:       CreateTopics{Partitions: 12, Replication: 3},
+		SASL:               SASL{OAuth: OAuth{Scopes: []string{}, Extensions: []string{}}},
 	}
 }
 
@@ -251,14 +252,7 @@ func (c Config) validateBounds(p *problems) {
 }
 
 func (c Config) validateSecurity(p *problems) {
-	if c.SASL.Mechanism != "" {
-		_, known := mechanisms[c.SASL.Mechanism]
-		p.unless(known, "sasl.mechanism: %q is none of plain, scram-sha-256, scram-sha-512", c.SASL.Mechanism)
-		p.unless(c.SASL.Username != "", "sasl.username: is needed with sasl.mechanism")
-		p.unless(c.SASL.Password != "", "sasl.password: is needed with sasl.mechanism")
-	} else {
-		p.unless(c.SASL.Username == "" && c.SASL.Password == "", "sasl.mechanism: is needed with a username or password")
-	}
+	c.SASL.validate(p)
 	p.unless(c.Dial == nil || !c.TLS.Enabled, "tls.enabled: is not possible with a Dial function of your own; let that function do TLS")
 	t := c.TLS
 	p.unless((t.CertFile == "") == (t.KeyFile == ""), "tls.cert_file, tls.key_file: give both or neither")
@@ -270,6 +264,24 @@ func (c Config) validateSecurity(p *problems) {
 		"tls.insecure_skip_verify: is refused for brokers elsewhere than on this machine; give tls.ca_file instead")
 }
 
+func (s SASL) validate(p *problems) {
+	_, byPassword := mechanisms[s.Mechanism]
+	switch {
+	case byPassword:
+		p.unless(s.Username != "", "sasl.username: is needed with sasl.mechanism")
+		p.unless(s.Password != "", "sasl.password: is needed with sasl.mechanism")
+	case s.Mechanism == oauthBearer:
+		s.OAuth.validate(p)
+		p.unless(s.Username == "" && s.Password == "", "sasl.username, sasl.password: oauthbearer has none")
+		return
+	case s.Mechanism == "":
+		p.unless(s.Username == "" && s.Password == "", "sasl.mechanism: is needed with a username or password")
+	default:
+		p.unless(false, "sasl.mechanism: %q is none of %s", s.Mechanism, mechanismNames)
+	}
+	p.unless(!s.OAuth.given(), "sasl.oauth: is given, but sasl.mechanism is not oauthbearer")
+}
+
 // loopback reports whether every broker is on this machine.
 func (c Config) loopback() bool {
 	for _, b := range c.Brokers {
@@ -277,7 +289,7 @@ func (c Config) loopback() bool {
 		if err != nil {
 			return false
 		}
-		if ip := net.ParseIP(host); !strings.EqualFold(host, "localhost") && (ip == nil || !ip.IsLoopback()) {
+		if !onThisMachine(host) {
 			return false
 		}
 	}

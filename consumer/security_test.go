@@ -105,8 +105,8 @@ func TestCertificateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for key, conf := range map[string]TLS{
-		"tls.ca_file: open":                {Enabled: true, CAFile: filepath.Join(dir, "absent")},
-		"tls.ca_file: no certificate":      {Enabled: true, CAFile: junk},
+		"tls.ca_file: open":            {Enabled: true, CAFile: filepath.Join(dir, "absent")},
+		"tls.ca_file: no certificate":  {Enabled: true, CAFile: junk},
 		"tls.cert_file, key_file: tls": {Enabled: true, CAFile: ca, CertFile: junk, KeyFile: junk},
 	} {
 		cfg := DefaultConfig()

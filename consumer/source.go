@@ -98,8 +98,8 @@ func New(ctx context.Context, cfg Config, decode func(chunk.Record) ([]chunk.Eve
 		former:  former{bounds: cfg.Batch},
 		mean:    newMean(cfg.Batch),
 	}
-	if cfg.SASL.Mechanism == "plain" && !cfg.TLS.Enabled && !cfg.loopback() {
-		logger.Warn("sasl.mechanism plain without tls sends the password in the clear; enable tls, or use scram-sha-512")
+	if m := cfg.SASL.Mechanism; (m == "plain" || m == oauthBearer) && !cfg.TLS.Enabled && !cfg.loopback() {
+		logger.Warn("the mechanism sends a password or token in the clear where tls is off: enable kafka.tls, or use scram-sha-512", "mechanism", m)
 	}
 	opts, err := ClientOptions(cfg)
 	if err != nil {

@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"chunktide/cache"
 	"chunktide/embedder"
 )
 
@@ -30,6 +32,8 @@ func runProcess(wrap func(embedder.Encoder) embedder.Encoder) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	defer stop()
+	// The cache says by itself what its client's library would print, once.
+	cache.LogClient(slog.New(slog.DiscardHandler))
 	return run(ctx, os.Args[1:], &app{io: stdio{os.Stdin, os.Stdout, os.Stderr}, environ: os.Environ(), wrap: wrap})
 }
 

@@ -76,7 +76,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show on one screen whether the index is level, and what is wrong",
 		Long: `Status looks at everything at once, for a few seconds at most: the index and its last verify,
 the consumer group and how far it is behind in each partition, a running migration, the dead
-letters, What cannot be reached is said in its row, and the rest is shown.
+letters, the cache, and each worker whose admin port is given (or answers at admin.address; the
+token sent is admin.token). What cannot be reached is said in its row, and the rest is shown.
 
 It exits with 1 if something is wrong: a part that did not answer, no alias, a red collection,
 no worker in the group, records that wait in a partition that nobody works on, a last verify

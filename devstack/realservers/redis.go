@@ -21,6 +21,15 @@ type RedisOptions struct {
 	// cannot set a password: the start waits for an answer without one. Use
 	// ACL SETUSER once it runs.
 	Args []string
+	// TLS, when set, opens a second port that wants TLS; see [RedisServer.TLSAddr].
+	TLS *RedisTLS
+}
+
+// RedisTLS are PEM files.
+type RedisTLS struct {
+	CertFile, KeyFile string
+	// ClientCAFile signs the certificates that clients have to show.
+	ClientCAFile string
 }
 
 // RedisServer is one redis-server without persistence: a restart comes back
@@ -28,6 +37,8 @@ type RedisOptions struct {
 type RedisServer struct {
 	// Addr is host:port, the same after a restart.
 	Addr string
+	// TLSAddr is the same for the port with TLS, if there is one.
+	TLSAddr string
 	// Socket is the path of its Unix socket.
 	Socket  string
 	process *process
@@ -54,7 +65,7 @@ func StartRedis(ctx context.Context, dir string, opts RedisOptions) (*RedisServe
 }
 
 func startRedis(ctx context.Context, dir, bin string, opts RedisOptions) (*RedisServer, error) {
-	ports, err := freePorts(1)
+	ports, err := freePorts(2)
 	if err != nil {
 		return nil, fmt.Errorf("start redis: %w", err)
 	}
@@ -65,7 +76,15 @@ func startRedis(ctx context.Context, dir, bin string, opts RedisOptions) (*Redis
 		"--bind", "127.0.0.1", "--port", port, "--unixsocket", "redis.sock", "--dir", dir,
 		"--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", "",
 	}, opts.Args...)
+	var tlsAddr string
+	if t := opts.TLS; t != nil {
+		port := strconv.Itoa(ports[1])
+		tlsAddr = net.JoinHostPort("127.0.0.1", port)
+		args = append(args, "--tls-port", port, "--tls-cert-file", t.CertFile, "--tls-key-file", t.KeyFile,
+			"--tls-ca-cert-file", t.ClientCAFile, "--tls-auth-clients", "yes")
+	}
 	s := &RedisServer{
+		TLSAddr: tlsAddr,
 		Addr:    net.JoinHostPort("127.0.0.1", port),
 		Socket:  filepath.Join(dir, "redis.sock"),
 		process: &process{name: "redis-server", bin: bin, args: args, dir: dir},
