@@ -48,6 +48,9 @@ type PartitionLag struct {
 	Topic     string
 	Partition int32
 	Lag       int64
+	// Durable is the offset before which everything is durable, or not for this
+	// group; -1 while it is not known.
+	Durable int64
 }
 
 // Backlog looks at what is known now. The end of the log is that of the last
@@ -62,7 +65,7 @@ func (s *Source) Backlog() Backlog {
 	for _, id := range sortedKeys(s.parts) {
 		p := s.parts[id]
 		lag := p.lag()
-		b.Partitions = append(b.Partitions, PartitionLag{id.topic, id.partition, lag})
+		b.Partitions = append(b.Partitions, PartitionLag{id.topic, id.partition, lag, p.from()})
 		b.Events += lag
 		unread += p.unread()
 		for _, sp := range p.spans {
@@ -101,8 +104,8 @@ func (s *Source) meter(durable int64) { s.progress.note(time.Now(), durable, s.l
 // backlogMetrics show the backlog as it is when it is asked for, all of it of
 // one moment. A partition's series is there while the partition is.
 type backlogMetrics struct {
-	source                           *Source
-	lag, events, tokens, drain, rate *prometheus.Desc
+	source                                    *Source
+	lag, durable, events, tokens, drain, rate *prometheus.Desc
 }
 
 func newBacklogMetrics(s *Source) *backlogMetrics {
@@ -113,6 +116,8 @@ func newBacklogMetrics(s *Source) *backlogMetrics {
 		source: s,
 		lag: desc("chunktide_consumer_lag",
 			"Offsets between what is durable in the index and the end of the log, for each assigned partition.", "topic", "partition"),
+		durable: desc("chunktide_durable_offset",
+			"Offset before which everything in the partition is durable in the index or in the dead letters; it stands still while the partition is stuck.", "topic", "partition"),
 		events: desc("chunktide_backlog_events",
 			"Offsets between what is durable in the index and the end of the log, over the partitions of this worker."),
 		tokens: desc("chunktide_backlog_tokens",
@@ -125,7 +130,7 @@ func newBacklogMetrics(s *Source) *backlogMetrics {
 }
 
 func (m *backlogMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.lag, m.events, m.tokens, m.drain, m.rate} {
+	for _, d := range []*prometheus.Desc{m.lag, m.durable, m.events, m.tokens, m.drain, m.rate} {
 		to <- d
 	}
 }
@@ -136,7 +141,12 @@ func (m *backlogMetrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 	for _, p := range b.Partitions {
-		gauge(m.lag, float64(p.Lag), p.Topic, strconv.Itoa(int(p.Partition)))
+		partition := strconv.Itoa(int(p.Partition))
+		gauge(m.lag, float64(p.Lag), p.Topic, partition)
+		// A zero in place of what is not known would look like a step back.
+		if p.Durable >= 0 {
+			gauge(m.durable, float64(p.Durable), p.Topic, partition)
+		}
 	}
 	gauge(m.events, float64(b.Events))
 	gauge(m.tokens, float64(b.Tokens))

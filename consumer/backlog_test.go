@@ -34,6 +34,9 @@ func TestLagGrowsWhileTheWorkerIsStuck(t *testing.T) {
 	for n := 4; n < 8; n++ {
 		w.produce(t, 0, "seven eight")
 		eventually(t, fmt.Sprintf("the lag is %d", n), func() bool { return s.Lag() == int64(n) })
+		if got, known := samples(t, reg, "chunktide_durable_offset")["0/docs"]; got != 0 || !known {
+			t.Errorf("the durable offset is %v, want 0 (known: %v)", got, known)
+		}
 	}
 	if got := samples(t, reg, "chunktide_consumer_lag")["0/docs"]; got != 7 {
 		t.Errorf("the metric says %v, want 7", got)
@@ -86,6 +89,10 @@ func TestLagOfWhatWasNeverRead(t *testing.T) {
 		if lag := s.Lag(); lag != c.want {
 			t.Errorf("%s: lag %d, want %d", c.start, lag, c.want)
 		}
+		// No zero while it is not known where to begin.
+		if got, known := samples(t, reg, "chunktide_durable_offset")["0/docs"]; got != 0 || known != (c.start != "latest") {
+			t.Errorf("%s: durable offset %v, known: %v", c.start, got, known)
+		}
 		if got, want := samples(t, reg, "chunktide_backlog_tokens")[""], float64(64*c.want); got != want {
 			t.Errorf("%s: %v tokens, want %v: what a batch is laid out for", c.start, got, want)
 		}
@@ -133,7 +140,7 @@ func TestBacklogAddsUp(t *testing.T) {
 	batches, _ := gather(t, s, 4)
 	eventually(t, "all is read", func() bool { return s.Backlog().Events == 5 && s.Backlog().Tokens == 10 })
 	b := s.Backlog()
-	want := []PartitionLag{{topic, 0, 3}, {topic, 1, 2}}
+	want := []PartitionLag{{topic, 0, 3, 0}, {topic, 1, 2, 0}}
 	if !slices.Equal(b.Partitions, want) || b.Drain < 5./assumedRate {
 		t.Errorf("backlog %+v, want %v and a drain above %v", b, want, 5./assumedRate)
 	}
@@ -156,6 +163,9 @@ func TestBacklogAddsUp(t *testing.T) {
 	}
 	if got := samples(t, reg, "chunktide_consumer_lag"); len(got) != 2 || got["0/docs"] != 0 || got["1/docs"] != 0 {
 		t.Errorf("lags %v, want two at 0", got)
+	}
+	if got := samples(t, reg, "chunktide_durable_offset"); len(got) != 2 || got["0/docs"] != 3 || got["1/docs"] != 2 {
+		t.Errorf("durable offsets %v, want 3 and 2", got)
 	}
 }
 

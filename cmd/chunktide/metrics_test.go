@@ -41,14 +41,14 @@ func exported(t *testing.T) (programs []string, of map[string]map[string]*dto.Me
 		of[program] = families(t, address)
 	}
 	worker, stop := background(t, withSettings(settings, "run")...)
-	waitUntil(t, "the worker has its partitions", func() bool { return families(t, worker)["chunktide_consumer_lag"] != nil })
+	waitUntil(t, "the worker has its partitions", func() bool { return families(t, worker)["chunktide_durable_offset"] != nil })
 	add("run", worker)
 	stop()
 	served := served(t, "", settings...)
 	add("serve", strings.TrimPrefix(served, "http://"))
 	remote := slices.Concat(settings, []string{"embedder.encoder=remote", "embedder.remote.url=" + served})
 	worker, _ = background(t, withSettings(remote, "run")...)
-	waitUntil(t, "the worker has its partitions", func() bool { return families(t, worker)["chunktide_consumer_lag"] != nil })
+	waitUntil(t, "the worker has its partitions", func() bool { return families(t, worker)["chunktide_durable_offset"] != nil })
 	add("run with embedder.remote", worker)
 	maps.DeleteFunc(of["run with embedder.remote"], func(name string, _ *dto.MetricFamily) bool { return of["run"][name] != nil })
 	verify, _ := background(t, withSettings(settings, "index", "verify", "--watch", "1h", "--sample", "0")...)
@@ -120,7 +120,7 @@ func withLabel(labels []metricspage.Label, name, value string) []metricspage.Lab
 // it has done anything.
 var series = map[string]int{
 	"chunktide_batches_total": 6, "chunktide_build_info": 1, "chunktide_cache_lookups_total": 8, "chunktide_cache_stores_total": 4,
-	"chunktide_commits_total": 4, "chunktide_consumer_lag": 2, "chunktide_events_total": 12, "chunktide_model_calls_total": 2,
+	"chunktide_commits_total": 4, "chunktide_consumer_lag": 2, "chunktide_durable_offset": 2, "chunktide_events_total": 12, "chunktide_model_calls_total": 2,
 	"chunktide_rebalances_total": 3, "chunktide_sink_request_seconds": 6, "chunktide_sink_requests_total": 12,
 	"chunktide_stage_duration_seconds": 3, "chunktide_tokens_encoded_total": 2,
 	"chunktide_dead_letters_total": 0, // as many as there are reasons
@@ -130,7 +130,7 @@ var series = map[string]int{
 // nothing is counted that has not been.
 func TestEverySeriesBeginsAtZero(t *testing.T) {
 	address, _ := background(t, withSettings(stack(t), "run")...)
-	waitUntil(t, "the worker has its partitions", func() bool { return len(families(t, address)["chunktide_consumer_lag"].GetMetric()) == 2 })
+	waitUntil(t, "the worker has its partitions", func() bool { return len(families(t, address)["chunktide_durable_offset"].GetMetric()) == 2 })
 	// What connecting and joining the group count, and what is a setting.
 	begun := []string{
 		"chunktide_build_info", "chunktide_cache_up", "chunktide_rebalances_total", "chunktide_sink_request_seconds",
