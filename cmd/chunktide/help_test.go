@@ -2,6 +2,8 @@ package main
 
 import (
 	"io"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -80,6 +82,31 @@ func TestExamplesCanBeTyped(t *testing.T) {
 		if typed(call) == nil {
 			t.Errorf("%q can be typed", call)
 		}
+	}
+}
+
+// Whoever is called at night copies what the runbooks say.
+func TestTheCommandsOfTheRunbooksCanBeTyped(t *testing.T) {
+	page, err := os.ReadFile("../../docs/OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, runbooks, found := strings.Cut(string(page), "\n## Runbooks\n")
+	runbooks, _, ended := strings.Cut(runbooks, "\n## ")
+	if !found || !ended {
+		t.Fatal("there is no section of runbooks")
+	}
+	calls := 0
+	for _, quoted := range regexp.MustCompile("`(chunktide [^`]+)`|(?m)^ {4,}(.*chunktide .*)$").FindAllStringSubmatch(runbooks, -1) {
+		for _, call := range exampleCalls(quoted[1] + quoted[2]) {
+			calls++
+			if err := typed(call); err != nil {
+				t.Errorf("%q: %v", call, err)
+			}
+		}
+	}
+	if calls < 30 {
+		t.Errorf("%d commands were found: the runbooks are written in another way now", calls)
 	}
 }
 

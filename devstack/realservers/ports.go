@@ -31,5 +31,5 @@ func freePorts(n int) ([]int, error) {
 
 // portTaken recognises the error of a server that could not bind.
 func portTaken(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "Address already in use")
+	return err != nil && strings.Contains(strings.ToLower(err.Error()), "address already in use")
 }

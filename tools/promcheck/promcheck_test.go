@@ -47,7 +47,7 @@ func TestWhatIsNotExportedIsFound(t *testing.T) {
 		`chunktide_cache_up > 0 and on (job) chunktide_made_up`:                             `no program exports "chunktide_made_up"`,
 		`chunktide_freshness_seconds`:                                                       "no program exports", // a histogram has no series of its name
 		`sum(rate(chunktide_events_total{outcome="applied"}[5m]))`:                          `no label "outcome"`,
-		`sum(rate(chunktide_events_total{result="aplied"}[5m]))`:                            "passes 0 of the values",
+		`sum(rate(chunktide_events_total{result="apply"}[5m]))`:                             "passes 0 of the values",
 		`sum(rate(chunktide_events_total{result!="rejcted"}[5m]))`:                          "passes 4 of the values",
 		`sum by (kind) (rate(chunktide_events_total[5m]))`:                                  `no label "kind"`,
 		`sum by (op) (rate(chunktide_events_total[5m])) / on (result) chunktide_cache_up`:   `no label "result"`,

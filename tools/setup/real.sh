@@ -1,6 +1,6 @@
 #!/bin/sh
 # Finds or fetches what the tests against real servers need: the Apache Kafka
-# jars, Java 17 to run them, redis-server, Chromium, and the OpenAI client. Builds Hugging
+# jars, Java 17 to run them, redis-server, Chromium, Prometheus, and the OpenAI client. Builds Hugging
 # Face's tokenizers for the tests of the tag hftokenizers, if Rust is here. With
 # CHUNKTIDE_TEST_REAL=0 those tests are left out and nothing is fetched.
 set -eu
@@ -24,6 +24,7 @@ want java openjdk-17-jre-headless
 want mvn maven
 want redis-server redis-server
 want chromium chromium
+want promtool prometheus
 if tools/setup/tokenizers.sh --can; then
 	sh tools/setup/tokenizers.sh
 fi
