@@ -120,6 +120,58 @@ func TestSecretsComeFromFilesAndStayHidden(t *testing.T) {
 	}
 }
 
+// An error names the key and quotes no value of the file, since it may be a
+// secret in the wrong place.
+func TestErrorsQuoteNoValue(t *testing.T) {
+	for file, says := range map[string]string{
+		"qdrant: {api_key: [hunter2, x]}":                    "qdrant.api_key",
+		"qdrant: {api_key: {a: hunter2}}":                    "qdrant.api_key",
+		"qdrant: {api_key_file: [hunter2]}":                  "qdrant.api_key_file",
+		"qdrant: {api_key: 012345}":                          "qdrant.api_key: is not text",
+		"qdrant: {api_key: 2001-01-01}":                      "qdrant.api_key: is not text",
+		"hunter2":                                            "not a YAML file",
+		"- hunter2":                                          "not a YAML file",
+		"qdrant: hunter2":                                    "qdrant",
+		"kafka: {sasl: hunter2}":                             "kafka.sasl",
+		"qdrant: {api_key: hunter2: x}":                      "not a YAML file",
+		"qdrant: {api_key: *hunter2}":                        "in quotes",
+		"qdrant: {api_key: !!int hunter2}":                   "not a YAML file",
+		"qdrant: {tls: {enabled: hunter2}}":                  "qdrant.tls.enabled",
+		"qdrant: {request_timeout: hunter2}":                 "qdrant.request_timeout",
+		"qdrant: {request_points: hunter2}":                  "qdrant.request_points",
+		"serve: {models: [{remote: {api_key: [hunter2]}}]}":  "api_key",
+		"serve: {models: hunter2}":                           "serve.models",
+		"embedder: {devices: [hunter2]}":                     "embedder.devices",
+		"kafka: {sasl: {oauth: {client_secret: [hunter2]}}}": "kafka.sasl.oauth.client_secret",
+	} {
+		_, err := Load(write(t, file), nil, nil)
+		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want it to name %s", file, err, says)
+		}
+	}
+}
+
+func FuzzLoadQuotesNoSecret(f *testing.F) {
+	const secret = "hunter2"
+	for _, file := range []string{"qdrant: {api_key: %s}", "qdrant:\n  api_key: *%s", "kafka: {sasl: {password: !!int %s}}", "cache:\n url: `%s`", "a: 'x\nb: %s", "qdrant: {api_key: \"%s"} {
+		f.Add(strings.ReplaceAll(file, "%s", secret))
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, file string) {
+		// A key is quoted, and a file's name.
+		if strings.Count(file, secret) != 1 || strings.Contains(file[strings.Index(file, secret):], ":") {
+			return
+		}
+		path := filepath.Join(dir, "file")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(path, nil, nil); err != nil && strings.Contains(err.Error(), secret) && !strings.Contains(err.Error(), "invalid keys") {
+			t.Errorf("%q: %v", file, err)
+		}
+	})
+}
+
 func TestValidateChecksWhatIsAskedFor(t *testing.T) {
 	cfg := Default()
 	cfg.Qdrant.Index = "a/b"

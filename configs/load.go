@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -62,9 +63,27 @@ func readFile(v *viper.Viper, file string) error {
 	}
 	v.SetConfigType("yaml")
 	if err := v.ReadConfig(bytes.NewReader(data)); err != nil {
-		return fmt.Errorf("%s is not a YAML file of settings: %w", file, err)
+		return fmt.Errorf("%s is not a YAML file of settings: %s", file, unquoted(err))
 	}
 	return nil
+}
+
+// The YAML library's words for a broken file. Its other errors quote values.
+var (
+	yamlSyntax = regexp.MustCompile(`yaml: (line \d+: )?(did not find|found|could not find|mapping values|block|control characters|unknown escape)\b.*`)
+	yamlLine   = regexp.MustCompile(`line \d+`)
+)
+
+// unquoted tells err without the values in it: one may be a secret.
+func unquoted(err error) string {
+	if said := yamlSyntax.FindString(err.Error()); said != "" {
+		return said
+	}
+	where := yamlLine.FindString(err.Error())
+	if where == "" {
+		where = "somewhere"
+	}
+	return where + " a value is not what is wanted there; put one that begins with *, & or ! in quotes"
 }
 
 // applyEnv takes the CHUNKTIDE_ variables. A name that is no key is a typing
@@ -119,6 +138,12 @@ func readSecrets(settings map[string]any, leaves map[string]bool) error {
 			continue
 		}
 		parent, name := parentOf(settings, key)
+		for _, k := range []string{name, name + fileSuffix} {
+			// YAML makes other numbers of 0123 and 1e5.
+			if _, ok := parent[k].(string); !ok && parent[k] != nil && reflect.TypeOf(parent[k]) != reflect.TypeFor[chunk.Secret]() {
+				errs = append(errs, fmt.Errorf("%s%s: is not text: put it in quotes", strings.TrimSuffix(key, name), k))
+			}
+		}
 		file, _ := parent[name+fileSuffix].(string)
 		delete(parent, name+fileSuffix)
 		if file == "" {

@@ -1,0 +1,98 @@
+package configs
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// YAML is the settings as a file of them, in the order of reference.yaml; each
+// secret that is set reads ***.
+func (c Config) YAML() ([]byte, error) {
+	node, err := yamlOf(reflect.ValueOf(c))
+	if err != nil {
+		return nil, fmt.Errorf("write the settings as YAML: %w", err)
+	}
+	return yaml.Marshal(node)
+}
+
+// Tree is the same for other encoders: maps, lists, and what settings are made
+// of, durations as text.
+func (c Config) Tree() (map[string]any, error) {
+	node, err := yamlOf(reflect.ValueOf(c))
+	if err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	return tree, node.Decode(&tree)
+}
+
+// yamlOf knows the kinds that settings have.
+func yamlOf(v reflect.Value) (*yaml.Node, error) {
+	if d, ok := v.Interface().(time.Duration); ok {
+		return scalar("!!str", d.String()), nil
+	}
+	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+		text, err := m.MarshalText()
+		return scalar("!!str", string(text)), err
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return yamlOfStruct(v)
+	case reflect.Slice:
+		list := &yaml.Node{Kind: yaml.SequenceNode}
+		for i := range v.Len() {
+			entry, err := yamlOf(v.Index(i))
+			if err != nil {
+				return nil, err
+			}
+			if entry.Kind != yaml.ScalarNode {
+				list.Style = 0
+			} else {
+				list.Style = yaml.FlowStyle
+			}
+			list.Content = append(list.Content, entry)
+		}
+		if len(list.Content) == 0 {
+			list.Style = yaml.FlowStyle
+		}
+		return list, nil
+	case reflect.String:
+		return scalar("!!str", v.String()), nil
+	case reflect.Bool:
+		return scalar("!!bool", strconv.FormatBool(v.Bool())), nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return scalar("!!int", strconv.FormatInt(v.Int(), 10)), nil
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return scalar("!!int", strconv.FormatUint(v.Uint(), 10)), nil
+	case reflect.Float32, reflect.Float64:
+		return scalar("!!float", strconv.FormatFloat(v.Float(), 'g', -1, 64)), nil
+	default:
+		return nil, fmt.Errorf("a setting of type %s", v.Type())
+	}
+}
+
+func yamlOfStruct(v reflect.Value) (*yaml.Node, error) {
+	section := &yaml.Node{Kind: yaml.MappingNode}
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		name := f.Tag.Get("mapstructure")
+		if !f.IsExported() || name == "" || name == "-" {
+			continue
+		}
+		value, err := yamlOf(v.Field(i))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		section.Content = append(section.Content, scalar("!!str", name), value)
+	}
+	return section, nil
+}
+
+func scalar(tag, value string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
+}

@@ -1,0 +1,99 @@
+package configs
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"chunktide/chunk"
+	"chunktide/embedder"
+)
+
+// filled sets every field to something that is not its default, and each
+// secret to one of its own.
+func filled(t *testing.T, v reflect.Value, secrets *[]string, at string) {
+	t.Helper()
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		name := f.Tag.Get("mapstructure")
+		if !f.IsExported() || name == "" || name == "-" {
+			continue
+		}
+		field, key := v.Field(i), strings.TrimPrefix(at+"."+name, ".")
+		if field.Type() == reflect.TypeFor[chunk.Secret]() {
+			field.SetString("secret-of-" + key)
+			*secrets = append(*secrets, field.String())
+			continue
+		}
+		switch field.Kind() {
+		case reflect.Struct:
+			filled(t, field, secrets, key)
+		case reflect.String:
+			field.SetString("1: [" + key + "]\n#")
+		case reflect.Bool:
+			field.SetBool(!field.Bool())
+		case reflect.Slice:
+			field.Set(reflect.MakeSlice(field.Type(), 2, 2))
+			if field.Type().Elem().Kind() == reflect.Struct {
+				for j := range 2 {
+					filled(t, field.Index(j), secrets, key)
+				}
+			}
+		case reflect.Float64:
+			field.SetFloat(1.5e-9)
+		default:
+			if field.CanInt() {
+				field.SetInt(field.Int() + 4) // log.level has its names at steps of four
+			} else {
+				field.SetUint(field.Uint() + 1)
+			}
+		}
+	}
+}
+
+// What is shown is a file that means the same, but for the secrets.
+func TestTheSettingsAreShown(t *testing.T) {
+	cfg := Default()
+	var secrets []string
+	filled(t, reflect.ValueOf(&cfg).Elem(), &secrets, "")
+	if len(secrets) < 9 {
+		t.Fatalf("only %d secrets: %q", len(secrets), secrets)
+	}
+	for name, c := range map[string]Config{"default": Default(), "filled": cfg} {
+		shown, err := c.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := c.Tree()
+		if err != nil {
+			t.Fatal(err)
+		}
+		asJSON, err := json.Marshal(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(string(shown), secret) || strings.Contains(string(asJSON), secret) {
+				t.Errorf("%s: the secret %s is shown", name, secret)
+			}
+		}
+		got, err := Load(write(t, string(shown)), nil, nil)
+		if err != nil {
+			t.Fatalf("%s: %v in\n%s", name, err, shown)
+		}
+		again, err := got.YAML()
+		if err != nil || string(again) != string(shown) {
+			t.Errorf("%s: read again it is another (%v):\n%s\nwas\n%s", name, err, again, shown)
+		}
+	}
+	shown, _ := cfg.YAML()
+	if n := strings.Count(string(shown), `'***'`); n != len(secrets) {
+		t.Errorf("%d secrets are marked, of %d, in\n%s", n, len(secrets), shown)
+	}
+	// In a list of sections too.
+	cfg.Serve.Models = []embedder.Config{{Remote: embedder.RemoteConfig{APIKey: "s"}}}
+	if shown, err := cfg.YAML(); err != nil || strings.Count(string(shown), "api_key: '***'") != 4 {
+		t.Errorf("%v\n%s", err, shown)
+	}
+}
