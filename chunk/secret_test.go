@@ -22,7 +22,7 @@ func TestASecretIsNeverPrinted(t *testing.T) {
 	holder := settings{secret, []Secret{secret}, map[string]Secret{"k": secret}, &secret}
 	check := func(name, printed string) {
 		t.Helper()
-		for _, form := range []string{hidden, fmt.Sprintf("%x", hidden), fmt.Sprintf("%X", hidden), fmt.Sprint([]byte(hidden))} {
+		for _, form := range []string{hidden, fmt.Sprintf("%x", hidden), fmt.Sprintf("%X", hidden), fmt.Sprintf("%d", []byte(hidden))} {
 			if strings.Contains(printed, form) {
 				t.Errorf("%s prints %s", name, printed)
 			}

@@ -57,7 +57,7 @@ func (p *Pipeline) applyOnce(ctx context.Context, w *work) ([]chunk.Rejection, e
 	if err != nil || len(refused) > 0 {
 		return refused, err
 	}
-	culprits, err := p.indexRefusals.bisect(len(w.points), func(items []int) error {
+	culprits, err := p.indexRefusals.bisect(len(w.points), func(item int) string { return w.points[item].Text }, func(items []int) error {
 		points := w.points
 		if len(items) < len(points) {
 			points = make([]chunk.Point, len(items))

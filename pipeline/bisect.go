@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 
 	"chunktide/chunk"
@@ -18,8 +20,8 @@ const refusalsInARow = 16
 // bisect runs do over all of 0 … n-1 and, when that is refused for good, over
 // ever smaller parts, until each culprit stands alone. It returns the culprits
 // with their errors; everything else was done. An error that is not permanent
-// ends the search and is returned.
-func (r *refusals) bisect(n int, do func(items []int) error) (map[int]error, error) {
+// ends the search and is returned. Text is what an item's errors must not quote.
+func (r *refusals) bisect(n int, text func(item int) string, do func(items []int) error) (map[int]error, error) {
 	if n == 0 {
 		return nil, nil
 	}
@@ -31,6 +33,9 @@ func (r *refusals) bisect(n int, do func(items []int) error) (map[int]error, err
 	if err := bisectPart(items, do, culprits); err != nil {
 		return nil, err
 	}
+	for item, err := range culprits {
+		culprits[item] = withoutText(err, text(item))
+	}
 	if len(culprits) < n {
 		r.inARow.Store(0)
 		return culprits, nil
@@ -41,6 +46,28 @@ func (r *refusals) bisect(n int, do func(items []int) error) (map[int]error, err
 			"check the collection and the model; the last refusal: %s", inARow, culprits[n-1].Error())
 	}
 	return culprits, nil
+}
+
+// quoteLength is how much of a text an error may have by chance. A text that is
+// no longer than half of it counts as none.
+const quoteLength = 16
+
+var errQuotes = errors.New("refused, in words that quote the text and are left out here")
+
+// withoutText leaves out what an index or a service said about a text if it
+// quotes from it: the error goes to the log and to the dead letters' headers,
+// and chunk text to neither.
+func withoutText(err error, text string) error {
+	said := err.Error()
+	quotes := len(text) > quoteLength/2 && strings.Contains(said, text)
+	for i := 0; !quotes && i+quoteLength <= len(said); i++ {
+		quotes = strings.Contains(text, said[i:i+quoteLength])
+	}
+	if !quotes {
+		return err
+	}
+	reason, _ := chunk.ReasonOf(err)
+	return chunk.Permanent(reason, errQuotes)
 }
 
 // guard makes a panic a refusal, so that the bisection finds what brought it

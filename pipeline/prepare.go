@@ -258,7 +258,7 @@ func (p *Pipeline) keepStored(ctx context.Context, w *work, texts []text, missin
 
 // encode runs the model over the missing texts.
 func (p *Pipeline) encode(ctx context.Context, w *work, texts []text, missing []int) error {
-	culprits, err := p.encoderRefusals.bisect(len(missing), func(items []int) error {
+	culprits, err := p.encoderRefusals.bisect(len(missing), func(item int) string { return texts[missing[item]].value }, func(items []int) error {
 		values := make([]string, len(items))
 		for k, item := range items {
 			values[k] = texts[missing[item]].value
@@ -278,7 +278,9 @@ func (p *Pipeline) encode(ctx context.Context, w *work, texts []text, missing []
 		for k, item := range items {
 			t := &texts[missing[item]]
 			if t.embedding = embeddings[k]; refused != nil {
-				t.err = refused.Texts[k]
+				if t.err = refused.Texts[k]; t.err != nil {
+					t.err = withoutText(t.err, t.value)
+				}
 			}
 			if t.err == nil && t.embedding.Vector == nil {
 				return fmt.Errorf("encoder returned no vector for text %d of %d", k, len(values))

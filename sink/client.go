@@ -16,6 +16,7 @@ import (
 	"github.com/qdrant/go-client/qdrant"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"chunktide/chunk"
@@ -63,13 +64,18 @@ func dial(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*client, 
 		return nil, err
 	}
 	options := []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive))}
+	if cfg.APIKey != "" {
+		// Given to the library, it would warn past our logger where there is no
+		// TLS; Validate has decided about that.
+		options = append(options, grpc.WithChainUnaryInterceptor(sendKey(cfg.APIKey)))
+	}
 	if cfg.Dial != nil {
 		options = append(options, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return cfg.Dial(ctx, "tcp", address)
 		}))
 	}
 	conn, err := qdrant.NewClient(&qdrant.Config{
-		Host: host, Port: port, APIKey: cfg.APIKey.Reveal(), UseTLS: tlsConfig != nil, TLSConfig: tlsConfig,
+		Host: host, Port: port, UseTLS: tlsConfig != nil, TLSConfig: tlsConfig,
 		// Doctor reports versions; a check here would log past our logger.
 		SkipCompatibilityCheck: true,
 		PoolSize:               1,
@@ -83,6 +89,12 @@ func dial(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*client, 
 		cfg: cfg, logger: logger, metrics: newMetrics(reg), conn: conn,
 		points: conn.GetPointsClient(), collect: conn.GetCollectionsClient(), sleep: sleep,
 	}, nil
+}
+
+func sendKey(key chunk.Secret) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		return call(metadata.AppendToOutgoingContext(ctx, "api-key", key.Reveal()), method, req, reply, conn, opts...)
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -103,7 +115,7 @@ func (c *client) Close() error { return c.conn.Close() }
 // not succeed.
 func (c *client) Activity() uint64 { return c.attempts.Load() }
 
-// Healthy tells whether the last attempt succeeded, and if not, since when
+// Healthy tells whether the last attempt was answered, and if not, since when
 // none has and what the last one met.
 func (c *client) Healthy() (ok bool, since time.Time, err error) {
 	c.mu.Lock()
@@ -150,7 +162,8 @@ func (c *client) attempt(ctx context.Context, op string, request func(context.Co
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case err == nil:
+	case err == nil || status.Code(err) == codes.InvalidArgument:
+		// A refusal is an answer, to one point; and it may quote the text.
 		c.failing, c.lastErr = time.Time{}, nil
 	case c.failing.IsZero():
 		c.failing, c.lastErr = time.Now(), err

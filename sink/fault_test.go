@@ -158,7 +158,8 @@ func TestFaultsThatDoNotPass(t *testing.T) {
 			if calls != 1 {
 				t.Errorf("tried %d times", calls)
 			}
-			if ok, since, last := s.Healthy(); ok || since.IsZero() || last == nil {
+			// A refused point says nothing against the index.
+			if ok, since, last := s.Healthy(); ok != tt.permanent || since.IsZero() != ok || (last == nil) != ok {
 				t.Errorf("Healthy = %t, %v, %v after a failure", ok, since, last)
 			}
 		})

@@ -66,7 +66,7 @@ says what they do.`,
 		return nil
 	}
 	root.AddCommand(a.runCommand(), a.indexCommand(), a.demoCommand(), a.publishCommand(), a.searchCommand(),
-		a.encodeCommand(), a.modelCommand(), a.tuneCommand(), a.serveCommand(), a.replayCommand(), a.backfillCommand(), a.migrateCommand(), a.costCommand(), a.canaryCommand(), a.statusCommand(), a.whyCommand(), a.dlqCommand(), a.doctorCommand(), a.versionCommand())
+		a.encodeCommand(), a.modelCommand(), a.tuneCommand(), a.serveCommand(), a.replayCommand(), a.backfillCommand(), a.migrateCommand(), a.costCommand(), a.canaryCommand(), a.statusCommand(), a.whyCommand(), a.dlqCommand(), a.doctorCommand(), a.configCommand(), a.versionCommand())
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
 	}
