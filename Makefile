@@ -20,7 +20,7 @@ demo: build setup ## the whole pipeline on this machine, on real text with a rea
 	$(BIN) demo $(ARGS)
 
 .PHONY: test
-test: setup precisions setup-real ## every test, with a real Kafka broker and a real Redis
+test: setup precisions setup-real setup-kubernetes ## every test, with a real Kafka broker and a real Redis
 	tools/test.sh
 
 .PHONY: build
@@ -69,6 +69,10 @@ bench-python: precisions setup-real ## the worker against the same job as a Pyth
 .PHONY: setup-real
 setup-real: ## fetch the Kafka broker that the tests run, and find redis-server and Chromium
 	@sh tools/setup/real.sh
+
+.PHONY: setup-kubernetes
+setup-kubernetes: ## fetch what checks deploy/kubernetes without a cluster (does nothing when done)
+	@sh tools/kubernetes/setup.sh
 
 .PHONY: setup-cdc
 setup-cdc: setup-real ## fetch Kafka Connect and Debezium, and find PostgreSQL
