@@ -171,3 +171,7 @@ $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION):
 	@mkdir -p $(TOOLS)
 	GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 	@mv $(TOOLS)/govulncheck $@
+
+.PHONY: scaling
+scaling: setup setup-real ## measure what docs/SCALING.md starts from, on this machine, and work its tables out anew
+	go run ./bench/cmd/scaling -measure
