@@ -40,7 +40,7 @@ func Measure(ctx context.Context, s *Stage, o Options) (m scaling.Sizes, err err
 	if m.TokensPerSecond, err = endToEnd(ctx, cfg, encoder, n, settled.textTokens); err != nil {
 		return m, err
 	}
-	if m.PayloadBytes, err = s.payload(ctx, cfg.Qdrant.Index, m.TextBytes); err != nil {
+	if m.PayloadBytes, err = s.payload(ctx, cfg.Qdrant.Index); err != nil {
 		return m, err
 	}
 	o.say("  %.0f tokens/s through the model; %.0f bytes of payload beside the text", m.TokensPerSecond, m.PayloadBytes)
@@ -99,7 +99,7 @@ func (s *Stage) eventSizes(ctx context.Context, topic string, n int, encoder emb
 }
 
 // payload weighs the payloads of an index, less their texts.
-func (s *Stage) payload(ctx context.Context, index string, text float64) (float64, error) {
+func (s *Stage) payload(ctx context.Context, index string) (float64, error) {
 	host, port, err := net.SplitHostPort(s.QdrantAddr)
 	if err != nil {
 		return 0, err

@@ -173,7 +173,7 @@ func closeObjects(node any, root bool) {
 			delete(n, "type")
 			n["anyOf"] = []any{map[string]any{"type": "integer"}, map[string]any{"type": "string"}}
 		}
-		delete(n, "format") // int32, quantity: not JSON Schema's
+		delete(n, "format")            // int32, quantity: not JSON Schema's
 		for _, field := range fields { // whose names may be those of keywords
 			closeObjects(field, false)
 		}
