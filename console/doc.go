@@ -28,13 +28,14 @@ type Config struct {
 	// Search has a search box, which shows the text of chunks to whoever reaches
 	// the admin port, and takes the encoder's time for each query.
 	Search bool `mapstructure:"search"`
-	// FreshnessObjective is how soon a change is to be searchable; the console
-	// shows the share that was.
+	// FreshnessObjective is how soon a change is to be searchable: the default
+	// is what the alerts of deploy/prometheus go by. The console shows the share
+	// that was.
 	FreshnessObjective time.Duration `mapstructure:"freshness_objective"`
 }
 
 // DefaultConfig shows everything but texts.
-func DefaultConfig() Config { return Config{Enabled: true, FreshnessObjective: 5 * time.Second} }
+func DefaultConfig() Config { return Config{Enabled: true, FreshnessObjective: time.Minute} }
 
 // Validate reports every setting that cannot work.
 func (c Config) Validate() error {
