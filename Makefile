@@ -149,9 +149,10 @@ gpu-bench: ## the encoder against bare ONNX Runtime on an NVIDIA GPU (MODEL_DIR=
 		go test -run '^$$' -bench Ceiling -benchtime 20x -timeout 30m ./bench/ceiling
 
 .PHONY: docs
-docs: ## write docs/CONFIG.md from the settings' types and comments, and docs/METRICS.md from what the programs export
+docs: ## write docs/CONFIG.md from the settings' types and comments, docs/METRICS.md from what the programs export, and the dashboard
 	go generate ./configs
 	go test -count=1 -run TestTheMetricsPageIsCurrent ./cmd/chunktide -update
+	go test -count=1 -run TestTheDashboardIsCurrent ./deploy/grafana -update
 
 .PHONY: fuzz
 FUZZTIME ?= 30s

@@ -43,6 +43,7 @@ func Exported(root string) (Series, error) {
 	}
 	s := Series{}
 	s.add("up", nil, false)
+	s.add("ALERTS", labels{"alertname": nil, "alertstate": {"firing", "pending"}, "severity": nil}, false)
 	for _, f := range families {
 		own := labels{}
 		for _, l := range f.Labels {
@@ -61,7 +62,12 @@ func Exported(root string) (Series, error) {
 		for _, l := range f.GetMetric()[0].GetLabel() {
 			own[l.GetName()] = nil
 		}
-		s.addFamily(f.GetName(), strings.ToLower(f.GetType().String()), own)
+		kind := strings.ToLower(f.GetType().String())
+		s.addFamily(f.GetName(), kind, own)
+		if kind == "summary" {
+			s.add(f.GetName()+"_sum", own, true)
+			s.add(f.GetName()+"_count", own, true)
+		}
 	}
 	return s, nil
 }
