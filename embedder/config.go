@@ -53,6 +53,12 @@ type Config struct {
 	// ModelDir holds model.onnx (or onnx/model.onnx) and tokenizer.json, as
 	// exporters write them. Empty: the model that `make setup` fetched.
 	ModelDir string `mapstructure:"model_dir"`
+	// FilesSHA256 pins the files of ModelDir that determine a vector: model.onnx,
+	// tokenizer.json and the files of weights that the model refers to, each as
+	// name=SHA-256 (sha256sum prints it). If any is given, all of them are
+	// needed, and a file that is another is refused before ONNX Runtime reads
+	// it. Without it the collection pins the model at its first start.
+	FilesSHA256 []string `mapstructure:"files_sha256"`
 	// ModelName begins the model_version. Empty: the folder's name.
 	ModelName string `mapstructure:"model_name"`
 	// ONNXRuntimeLibrary is the path of libonnxruntime.so. Empty: the first that
@@ -170,6 +176,7 @@ func DefaultConfig() Config {
 		Pooling:        PoolAuto,
 		Normalize:      true,
 		Overflow:       OverflowTruncate,
+		FilesSHA256:    []string{},
 		CompatibleWith: []string{},
 		Matryoshka:     []int{},
 		// One copy of the weights, and a thread for each run. BenchmarkSessions
@@ -195,6 +202,9 @@ func (c Config) Validate() error {
 	}
 	if c.Encoder == EncoderRemote {
 		errs = append(errs, c.validateRemote()...)
+	}
+	if _, err := c.pins(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.ModelName != "" && !nameForm.MatchString(c.ModelName) {
 		bad("model_name: %q must be at most 64 letters, digits, dots, hyphens and underscores, the first a letter or digit", c.ModelName)

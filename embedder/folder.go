@@ -152,9 +152,12 @@ func (f *folder) readPooling(dir, name string) error {
 	return nil
 }
 
+// largestSettings bounds a file of settings beside a model.
+const largestSettings = 16 << 20
+
 // readJSON reads an optional file: without it, v stays as it is.
 func readJSON(dir, name string, v any) error {
-	data, err := os.ReadFile(filepath.Join(dir, name))
+	data, err := readBounded(filepath.Join(dir, name), largestSettings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -78,12 +78,16 @@ func NewONNX(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*ONNX,
 	if err != nil {
 		return nil, err
 	}
+	sums, err := cfg.contentsOf(dir, files)
+	if err != nil {
+		return nil, fmt.Errorf("model_dir: %w", err)
+	}
 	words, err := tokenizer.Load(files.tokenizer)
 	if err != nil {
 		return nil, fmt.Errorf("model_dir: %w", err)
 	}
 	e := &ONNX{cfg: cfg.resolved(), words: words, metrics: newMetrics(reg)}
-	if err := e.load(dir, library, files, logger); err != nil {
+	if err := e.load(dir, library, files, sums, logger); err != nil {
 		return nil, err
 	}
 	e.prepare(logger)
@@ -148,7 +152,7 @@ func (e *ONNX) prepare(logger *slog.Logger) {
 }
 
 // load settles the recipe and opens the session.
-func (e *ONNX) load(dir, library string, files folder, logger *slog.Logger) error {
+func (e *ONNX) load(dir, library string, files folder, sums contents, logger *slog.Logger) error {
 	special := e.words.Count("")
 	if files.vocab > 0 && e.words.VocabSize() > files.vocab {
 		return fmt.Errorf("model_dir: tokenizer.json has %d tokens, the model %d: they belong to different models", e.words.VocabSize(), files.vocab)
@@ -164,23 +168,14 @@ func (e *ONNX) load(dir, library string, files folder, logger *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	model, data, err := fingerprint(files.onnx)
-	if err != nil {
-		return fmt.Errorf("model_dir: %w", err)
-	}
-	words, err := hashFile(files.tokenizer)
-	if err != nil {
-		return fmt.Errorf("model_dir: %w", err)
-	}
-
 	if e.shapes, err = e.cfg.shapes(maxTokens, files.positions); err != nil {
 		return err
 	}
-	if err := e.openSessions(files, library, model, data, logger); err != nil {
+	if err := e.openSessions(files, library, sums, logger); err != nil {
 		return errors.Join(err, e.Close())
 	}
 	e.recipe = Recipe{
-		Name: name, Encoder: EncoderONNX, Model: model, Data: data, Tokenizer: words,
+		Name: name, Encoder: EncoderONNX, Model: sums.model, Data: sums.data, Tokenizer: sums.tokenizer,
 		Pooling: files.poolingFor(e.cfg.Pooling), Normalize: e.cfg.Normalize, Prefix: e.cfg.Prefix,
 		MaxTokens: maxTokens, Overflow: e.cfg.Overflow, Dim: e.sig.hidden, Precision: e.cfg.precision(),
 	}
@@ -191,7 +186,7 @@ func (e *ONNX) load(dir, library string, files folder, logger *slog.Logger) erro
 }
 
 // openSessions loads the model on every device.
-func (e *ONNX) openSessions(files folder, library string, model Digest, data []DataFile, logger *slog.Logger) (err error) {
+func (e *ONNX) openSessions(files folder, library string, sums contents, logger *slog.Logger) (err error) {
 	if err := onnxRuntime.load(library); err != nil {
 		return err
 	}
@@ -200,11 +195,11 @@ func (e *ONNX) openSessions(files folder, library string, model Digest, data []D
 	}
 	src := source{path: files.onnx, library: library, cfg: e.cfg, sig: e.sig, padID: e.words.PadID(), profile: profile{shapes: e.shapes, inputs: e.sig.inputs}}
 	if e.cfg.Provider == ProviderTensorRT {
-		if src.profile.engines, err = engineCache(e.cfg.GPU.EngineCache, model); err != nil {
+		if src.profile.engines, err = engineCache(e.cfg.GPU.EngineCache, sums.model); err != nil {
 			return err
 		}
 	}
-	if src.graph, err = newGraphCache(e.cfg, model, data, logger); err != nil {
+	if src.graph, err = newGraphCache(e.cfg, sums.model, sums.data, logger); err != nil {
 		return err
 	}
 	for _, device := range e.cfg.Devices {

@@ -1,41 +1,103 @@
 package embedder
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-
-	"google.golang.org/protobuf/encoding/protowire"
+	"strings"
 )
 
-// Field numbers of onnx.proto3.
-const (
-	modelGraph          = 7
-	graphNode           = 1
-	graphInitializer    = 5
-	nodeAttribute       = 5
-	attributeTensor     = 5
-	attributeGraph      = 6
-	attributeTensors    = 10
-	attributeGraphs     = 11
-	tensorExternalData  = 13
-	stringEntryKey      = 1
-	stringEntryValue    = 2
-	largestExternalStub = 1 << 20 // an initializer larger than this holds its data itself
-)
+// largestTokenizer bounds tokenizer.json; those with a few hundred thousand
+// tokens have some 20 MB.
+const largestTokenizer = 512 << 20
 
-var errNotONNX = errors.New("not an ONNX model: its Protocol Buffers encoding is broken")
+// contents are the digests of the files that determine a vector.
+type contents struct {
+	model, tokenizer Digest
+	data             []DataFile
+}
+
+// contentsOf reads a model's files, before anything else does, and holds them
+// against the digests that c pins.
+func (c Config) contentsOf(dir string, f folder) (contents, error) {
+	var out contents
+	var err error
+	if info, err := os.Stat(f.tokenizer); err != nil {
+		return out, err
+	} else if info.Size() > largestTokenizer {
+		return out, fmt.Errorf("%s has more than %d bytes, which is no tokenizer", f.tokenizer, largestTokenizer)
+	}
+	if out.tokenizer, err = hashFile(f.tokenizer); err != nil {
+		return out, err
+	}
+	if out.model, out.data, err = fingerprint(f.onnx); err != nil {
+		return out, err
+	}
+	if len(c.FilesSHA256) == 0 {
+		return out, nil
+	}
+	found := map[string]Digest{}
+	note := func(path string, sum Digest) error {
+		name, err := filepath.Rel(dir, path)
+		found[filepath.ToSlash(name)] = sum
+		return err
+	}
+	errs := []error{note(f.tokenizer, out.tokenizer), note(f.onnx, out.model)}
+	for _, d := range out.data {
+		errs = append(errs, note(filepath.Join(filepath.Dir(f.onnx), d.Name), d.SHA256))
+	}
+	return out, errors.Join(append(errs, c.pinned(found))...)
+}
+
+// pinned compares the files that are used with those that may be.
+func (c Config) pinned(found map[string]Digest) error {
+	pins, err := c.pins()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, sum := range found {
+		switch want, ok := pins[name]; {
+		case !ok:
+			errs = append(errs, fmt.Errorf("files_sha256: %s is used and not pinned; its SHA-256 is %x", name, sum))
+		case want != sum:
+			errs = append(errs, fmt.Errorf("files_sha256: %s is not the file that is pinned: its SHA-256 is %x", name, sum))
+		}
+	}
+	for name := range pins {
+		if _, ok := found[name]; !ok {
+			errs = append(errs, fmt.Errorf("files_sha256: %s is pinned, and the model does not use it", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pins reads files_sha256.
+func (c Config) pins() (map[string]Digest, error) {
+	out := map[string]Digest{}
+	for _, entry := range c.FilesSHA256 {
+		name, digits, _ := strings.Cut(entry, "=")
+		var sum Digest
+		raw, err := hex.DecodeString(digits)
+		if name == "" || err != nil || len(raw) != len(sum) {
+			return nil, fmt.Errorf("files_sha256: %q is not name=SHA-256 (64 hexadecimal digits)", entry)
+		}
+		copy(sum[:], raw)
+		out[name] = sum
+	}
+	return out, nil
+}
 
 // fingerprint reads a model.onnx: its digest, and the digests of the files
-// that its weights lie in, where they lie outside.
+// that its weights lie in, where they lie outside. It refuses what ONNX Runtime
+// would have to look for elsewhere: weights outside the folder, and operators of
+// a library.
 func fingerprint(path string) (model Digest, data []DataFile, err error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return Digest{}, nil, err
 	}
@@ -45,8 +107,8 @@ func fingerprint(path string) (model Digest, data []DataFile, err error) {
 		return Digest{}, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	for _, name := range names {
-		if !filepath.IsLocal(name) {
-			return Digest{}, nil, fmt.Errorf("%s: refers to weights at %q, outside its folder: export the model again with a relative location", path, name)
+		if err := staysBeside(path, name); err != nil {
+			return Digest{}, nil, fmt.Errorf("%s: %w", path, err)
 		}
 		sum, err := hashFile(filepath.Join(filepath.Dir(path), name))
 		if err != nil {
@@ -57,8 +119,61 @@ func fingerprint(path string) (model Digest, data []DataFile, err error) {
 	return model, data, nil
 }
 
+// staysBeside refuses a name of weights that leads out of the model's folder, by
+// itself or by a link. Where model.onnx is a link itself, as in Hugging Face's
+// cache, its weights may lie where it really lies.
+func staysBeside(model, name string) error {
+	if !filepath.IsLocal(name) {
+		return fmt.Errorf("refers to weights at %q, outside its folder: export the model again with a relative location", name)
+	}
+	weights, err := filepath.EvalSymlinks(filepath.Join(filepath.Dir(model), name))
+	if err != nil {
+		return fmt.Errorf("read the weights it refers to: %w", err)
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(model))
+	if err != nil {
+		return err
+	}
+	itself, err := filepath.EvalSymlinks(model)
+	if err != nil {
+		return err
+	}
+	for _, home := range []string{folder, filepath.Dir(itself)} {
+		if rel, err := filepath.Rel(home, weights); err == nil && filepath.IsLocal(rel) {
+			return nil
+		}
+	}
+	return fmt.Errorf("refers to weights at %q, which is a link out of its folder: copy the file itself there", name)
+}
+
+// openRegular opens a file, and nothing that never ends.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file", path)
+	}
+	return os.Open(path)
+}
+
+// readBounded reads a file of at most so many bytes.
+func readBounded(path string, most int64) ([]byte, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s has more than %d bytes, which is not what it should be", path, most)
+	}
+	return data, err
+}
+
 func hashFile(path string) (Digest, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return Digest{}, err
 	}
@@ -68,195 +183,4 @@ func hashFile(path string) (Digest, error) {
 		return Digest{}, err
 	}
 	return Digest(h.Sum(nil)), nil
-}
-
-// scanModel hashes a model of any size in one pass and lists, sorted and
-// without repetition, the external files of its tensors. It keeps no weights
-// in memory.
-func scanModel(r io.Reader) (Digest, []string, error) {
-	h := sha256.New()
-	s := &modelScanner{r: bufio.NewReaderSize(io.TeeReader(r, h), 1<<16)}
-	if head, _ := s.r.Peek(len(lfsPointer)); string(head) == lfsPointer {
-		return Digest{}, nil, errors.New("a Git LFS pointer, not the model itself: run `git lfs pull` where it was cloned")
-	}
-	if err := s.message(-1, s.model); err != nil {
-		return Digest{}, nil, err
-	}
-	if s.graphs == 0 {
-		return Digest{}, nil, errNotONNX
-	}
-	slices.Sort(s.external)
-	return Digest(h.Sum(nil)), slices.Compact(s.external), nil
-}
-
-const lfsPointer = "version https://git-lfs"
-
-type modelScanner struct {
-	r        *bufio.Reader
-	read     int64 // bytes consumed
-	graphs   int
-	external []string
-}
-
-// message walks the fields of a message of n bytes, or to the end of the
-// file for n < 0. Field is called for length-delimited ones and must consume
-// size bytes.
-func (s *modelScanner) message(n int64, field func(num protowire.Number, size int64) error) error {
-	end := s.read + n
-	for n < 0 || s.read < end {
-		if _, err := s.r.Peek(1); n < 0 && errors.Is(err, io.EOF) {
-			return nil
-		}
-		tag, err := s.varint()
-		if err != nil {
-			return err
-		}
-		num, typ := protowire.DecodeTag(tag)
-		switch typ {
-		case protowire.VarintType:
-			_, err = s.varint()
-		case protowire.Fixed32Type:
-			err = s.skip(4)
-		case protowire.Fixed64Type:
-			err = s.skip(8)
-		case protowire.BytesType:
-			var size uint64
-			if size, err = s.varint(); err == nil {
-				if size > 1<<40 || n >= 0 && int64(size) > end-s.read {
-					return errNotONNX
-				}
-				err = field(num, int64(size))
-			}
-		default:
-			return errNotONNX
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *modelScanner) model(num protowire.Number, size int64) error {
-	if num != modelGraph {
-		return s.skip(size)
-	}
-	s.graphs++
-	return s.message(size, s.graph)
-}
-
-func (s *modelScanner) graph(num protowire.Number, size int64) error {
-	if num != graphNode && (num != graphInitializer || size > largestExternalStub) {
-		return s.skip(size)
-	}
-	// Not make([]byte, size): a broken file may claim any size.
-	var body bytes.Buffer
-	if _, err := io.CopyN(&body, s.r, size); err != nil {
-		return errNotONNX
-	}
-	s.read += size
-	if num == graphNode {
-		return s.node(body.Bytes())
-	}
-	return s.tensor(body.Bytes())
-}
-
-// node looks for tensors in a node's attributes, and in the graphs there.
-func (s *modelScanner) node(b []byte) error {
-	return each(b, func(num protowire.Number, attribute []byte) error {
-		if num != nodeAttribute {
-			return nil
-		}
-		return each(attribute, func(num protowire.Number, value []byte) error {
-			switch int(num) {
-			case attributeTensor, attributeTensors:
-				return s.tensor(value)
-			case attributeGraph, attributeGraphs:
-				return each(value, func(num protowire.Number, part []byte) error {
-					switch int(num) {
-					case graphNode:
-						return s.node(part)
-					case graphInitializer:
-						return s.tensor(part)
-					}
-					return nil
-				})
-			}
-			return nil
-		})
-	})
-}
-
-func (s *modelScanner) tensor(b []byte) error {
-	return each(b, func(num protowire.Number, entry []byte) error {
-		if num != tensorExternalData {
-			return nil
-		}
-		var key, value string
-		err := each(entry, func(num protowire.Number, text []byte) error {
-			switch int(num) {
-			case stringEntryKey:
-				key = string(text)
-			case stringEntryValue:
-				value = string(text)
-			}
-			return nil
-		})
-		if key == "location" {
-			s.external = append(s.external, value)
-		}
-		return err
-	})
-}
-
-// each calls f for the length-delimited fields of a message.
-func each(b []byte, f func(num protowire.Number, value []byte) error) error {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return errNotONNX
-		}
-		b = b[n:]
-		if typ != protowire.BytesType {
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return errNotONNX
-			}
-			b = b[n:]
-			continue
-		}
-		value, n := protowire.ConsumeBytes(b)
-		if n < 0 {
-			return errNotONNX
-		}
-		if err := f(num, value); err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
-func (s *modelScanner) varint() (uint64, error) {
-	var v uint64
-	for shift := 0; shift < 64; shift += 7 {
-		b, err := s.r.ReadByte()
-		if err != nil {
-			return 0, errNotONNX
-		}
-		s.read++
-		v |= uint64(b&127) << shift
-		if b < 128 {
-			return v, nil
-		}
-	}
-	return 0, errNotONNX
-}
-
-func (s *modelScanner) skip(n int64) error {
-	m, err := io.CopyN(io.Discard, s.r, n)
-	s.read += m
-	if err != nil {
-		return errNotONNX
-	}
-	return nil
 }

@@ -125,7 +125,7 @@ func compareFolders(ctx context.Context, cfg embedder.Config, dirs []string, t t
 		}
 	}()
 	for _, dir := range dirs {
-		cfg.ModelDir, cfg.ModelName = dir, ""
+		cfg.ModelDir, cfg.ModelName, cfg.FilesSHA256 = dir, "", nil
 		e, err := embedder.New(ctx, cfg, logger, nil)
 		if err != nil {
 			return c, fmt.Errorf("%s: %w", dir, err)
