@@ -83,7 +83,7 @@ test-cdc: setup-cdc ## docs/CDC.md on real servers: PostgreSQL, Debezium, Kafka,
 	go test -count=1 -v -timeout 10m -tags cdc ./prove/cdc
 
 .PHONY: check
-check: fmt vet lint vuln race ## what every commit passes
+check: verify fmt vet lint vuln race ## what every commit passes
 
 .PHONY: fmt
 fmt:
@@ -106,6 +106,14 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 .PHONY: vuln
 vuln: $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION) ## known vulnerabilities (VULNDB=URL for a mirror of vuln.go.dev)
 	$< $(if $(VULNDB),-db $(VULNDB)) ./...
+
+.PHONY: vuln-ci
+vuln-ci: $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
+	@tools/vuln.sh $<
+
+.PHONY: verify
+verify: ## the modules are those of go.sum
+	go mod verify
 
 .PHONY: race
 race: setup
