@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -18,7 +14,6 @@ import (
 	"chunktide/embedder"
 	"chunktide/embedder/service"
 	"chunktide/sink"
-	"chunktide/tlsfiles"
 	"chunktide/tracing"
 )
 
@@ -121,44 +116,4 @@ func loadServed(ctx context.Context, cfg configs.Config, logger *slog.Logger, re
 	}
 	worker.ShowBuild(reg, version, models...)
 	return out, nil
-}
-
-// listen serves s, by way of handler, until ctx ends, and then what is under
-// way.
-func listen(ctx context.Context, cfg service.Config, s *service.Service, handler http.Handler, logger *slog.Logger) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Address)
-	if err != nil {
-		return fmt.Errorf("serve.address %s: %w", cfg.Address, err)
-	}
-	scheme := "http"
-	if cfg.TLS.CertFile != "" {
-		conf, err := tlsfiles.Server{CertFile: cfg.TLS.CertFile, KeyFile: cfg.TLS.KeyFile}.Config(func(err error) {
-			logger.Warn("the service's certificate was replaced by one that cannot be used; the former one stays", "error", err)
-		})
-		if err != nil {
-			return errors.Join(fmt.Errorf("serve.tls.%w", err), listener.Close())
-		}
-		listener = tls.NewListener(listener, conf)
-		scheme = "https"
-	}
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: cfg.RequestTimeout,
-		WriteTimeout: 2 * cfg.RequestTimeout, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	logger.Info("serving embeddings", "url", scheme+"://"+listener.Addr().String(), "aliases", cfg.Aliases)
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve.address %s: %w", cfg.Address, err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
-	defer cancel()
-	if err := errors.Join(server.Shutdown(drain), s.Close(drain)); err != nil {
-		return fmt.Errorf("stopped with requests under way (serve.drain_timeout %s): %w", cfg.DrainTimeout, err)
-	}
-	logger.Info("service stopped: every request was answered")
-	return nil
 }

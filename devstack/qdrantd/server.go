@@ -23,7 +23,7 @@ const Version = "1.18.3"
 // Options configure a server. The zero value is a server without API key on a
 // free port of 127.0.0.1.
 type Options struct {
-	// Addr is the address to listen on; "127.0.0.1:0" if empty.
+	// Addr is the loopback address to listen on; "127.0.0.1:0" if empty.
 	Addr string
 	// Listener, when set, is served in place of Addr: one of a network in
 	// memory. The server closes it.
@@ -60,6 +60,9 @@ func Start(opts Options) (*Server, error) {
 	}
 	listener := opts.Listener
 	if listener == nil {
+		if err := onlyHere(opts.Addr); err != nil {
+			return nil, err
+		}
 		var err error
 		if listener, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", opts.Addr); err != nil {
 			return nil, fmt.Errorf("embedded Qdrant: listen on %s: %w", opts.Addr, err)
@@ -94,6 +97,19 @@ func Start(opts Options) (*Server, error) {
 		}
 	}()
 	return s, nil
+}
+
+// onlyHere refuses an address that other machines reach: the server bounds
+// neither its memory nor its requests.
+func onlyHere(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("embedded Qdrant: %w", err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("embedded Qdrant: %s can be reached from other machines; it is for tests on this one", addr)
+	}
+	return nil
 }
 
 // Addr is the host:port that the server listens on.

@@ -119,3 +119,15 @@ func TestLargeRequestsAndAnswers(t *testing.T) {
 		t.Errorf("%d bytes came back", n)
 	}
 }
+
+func TestOnlyThisMachineReachesIt(t *testing.T) {
+	for addr, ok := range map[string]bool{"": true, "127.0.0.1:0": true, "localhost:0": true, ":0": false, "0.0.0.0:0": false, "[::]:0": false, "x": false} {
+		s, err := Start(Options{Addr: addr})
+		if (err == nil) != ok {
+			t.Errorf("%q: %v", addr, err)
+		}
+		if err == nil {
+			s.Close()
+		}
+	}
+}
