@@ -111,7 +111,7 @@ func (s Series) Check(expr string) ([]string, error) {
 
 // Selectors are the series that expr asks for, each as an expression.
 func Selectors(expr string) ([]string, error) {
-	e, err := parser.ParseExpr(expr)
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func Selectors(expr string) ([]string, error) {
 }
 
 func (s Series) check(expr string) (labels, error) {
-	e, err := parser.ParseExpr(expr)
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {
 		return nil, err
 	}
