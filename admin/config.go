@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"chunktide/chunk"
+	"chunktide/localhost"
 )
 
 // Config says where the HTTP port for metrics and health is, and who may ask
@@ -73,7 +74,7 @@ func (c Config) Validate() error {
 	if c.TLS.ClientCAFile != "" && !c.TLS.enabled() {
 		bad("tls.client_ca_file: needs tls.cert_file and tls.key_file")
 	}
-	if loopback(host) {
+	if localhost.Is(host) {
 		return errors.Join(errs...)
 	}
 	if c.Token == "" && c.TLS.ClientCAFile == "" && !c.AnonymousMetrics {
@@ -84,11 +85,4 @@ func (c Config) Validate() error {
 		bad("token: has fewer than %d characters, and %s can be reached from other machines: openssl rand -hex 32 makes one", leastToken, c.Address)
 	}
 	return errors.Join(errs...)
-}
-
-// loopback reports whether only this machine reaches a host. An empty one
-// means every interface.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
+
+	"chunktide/localhost"
 )
 
 // guard decides who may ask.
@@ -36,10 +37,10 @@ func (g guard) refusal(r *http.Request) error {
 		return nil
 	}
 	host, _, err := net.SplitHostPort(g.cfg.Address)
-	if err != nil || !loopback(host) {
+	if err != nil || !localhost.Is(host) {
 		return errNoToken
 	}
-	if !localName(r.Host) {
+	if !localhost.CannotBeRebound(r.Host) {
 		return errRebound
 	}
 	return nil
@@ -50,22 +51,6 @@ func (g guard) tokenIn(r *http.Request) bool {
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	got, want := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(g.cfg.Token.Reveal()))
 	return subtle.ConstantTimeCompare(got[:], want[:]) == 1 && ok
-}
-
-// localName reports whether a browser that asks for host can only mean this
-// machine. Somebody else's page can have its own name lead to a loopback
-// address and read the answers (DNS rebinding); nobody can do that to an
-// address, or to localhost.
-func localName(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-	if _, err := netip.ParseAddr(host); err == nil {
-		return true
-	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // protect shows next to those who may see it.

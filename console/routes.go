@@ -6,7 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
+
+	"chunktide/localhost"
 )
 
 //go:embed web
@@ -94,10 +95,8 @@ func (c *Console) guarded(next http.HandlerFunc) http.Handler {
 	}))
 }
 
-// rebound reports whether a browser may have been led here by a name: somebody
-// else's page can have its own name resolve to a loopback address, and then
-// read the answers. Nobody can do that to an address, or to localhost; a token
-// stands for itself.
+// rebound reports whether a browser may have been led to this machine by
+// somebody else's name. A token stands for itself.
 func rebound(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok || r.Header.Get("Authorization") != "" {
@@ -107,13 +106,5 @@ func rebound(r *http.Request) bool {
 	if err != nil || !at.Addr().Unmap().IsLoopback() {
 		return false
 	}
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-	if _, err := netip.ParseAddr(host); err == nil {
-		return false
-	}
-	return host != "localhost" && !strings.HasSuffix(host, ".localhost")
+	return !localhost.CannotBeRebound(r.Host)
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"chunktide/chunk"
+	"chunktide/localhost"
 )
 
 // Config says what to read, as whom, and how much at once.
@@ -289,7 +291,7 @@ func (c Config) loopback() bool {
 		if err != nil {
 			return false
 		}
-		if !onThisMachine(host) {
+		if !localhost.Is(strings.ToLower(host)) {
 			return false
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"chunktide/chunk"
+	"chunktide/localhost"
 	"chunktide/tlsfiles"
 )
 
@@ -67,7 +67,7 @@ func (o OAuth) validate(p *problems) {
 		p.unless(false, "sasl.oauth.token_url: want https://HOST/PATH")
 	case u.User != nil || u.Fragment != "":
 		p.unless(false, "sasl.oauth.token_url: must hold no user; give client_id and client_secret")
-	case u.Scheme == "http" && !onThisMachine(u.Hostname()):
+	case u.Scheme == "http" && !localhost.Is(strings.ToLower(u.Hostname())):
 		p.unless(false, "sasl.oauth.token_url: the client's secret would cross the network in clear: use https")
 	}
 }
@@ -181,9 +181,4 @@ func withoutAnswer(err error) error {
 		return fmt.Errorf("it answered %s", refused.Response.Status)
 	}
 	return errors.New("it refused")
-}
-
-func onThisMachine(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || (ip != nil && ip.IsLoopback())
 }

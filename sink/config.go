@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"chunktide/chunk"
+	"chunktide/localhost"
 	"chunktide/tlsfiles"
 )
 
@@ -112,7 +113,7 @@ func (c Config) Validate() error {
 	if c.Collection != "" && c.Collection == c.Index {
 		bad("collection: must differ from index, which is the alias that points to it")
 	}
-	if c.APIKey != "" && !c.TLS.Enabled && !c.AllowInsecureAPIKey && !loopback(host) {
+	if c.APIKey != "" && !c.TLS.Enabled && !c.AllowInsecureAPIKey && !localhost.Is(host) {
 		bad("api_key: would cross the network in clear: set qdrant.tls.enabled, or allow_insecure_api_key if you must")
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
@@ -142,11 +143,6 @@ func (c Config) Validate() error {
 		bad("retry.max: must be at least retry.initial")
 	}
 	return errors.Join(errs...)
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // client builds the TLS settings; nil without TLS.

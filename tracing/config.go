@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/url"
 	"strings"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"chunktide/chunk"
+	"chunktide/localhost"
 	"chunktide/tlsfiles"
 )
 
@@ -104,7 +104,7 @@ func (c Config) Validate() error {
 		bad("endpoint: must hold no user, query or fragment; a key goes to tracing.headers")
 	case c.Protocol == ProtocolGRPC && strings.Trim(u.Path, "/") != "":
 		bad("endpoint: has a path, and the protocol grpc knows none: is it http that you mean?")
-	case u.Scheme == "http" && c.Headers != "" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && c.Headers != "" && !localhost.Is(u.Hostname()):
 		bad("headers: would cross the network in clear: use https")
 	case u.Scheme == "http" && c.TLS != (TLS{}):
 		bad("tls: is given, but the endpoint is http: use https")
@@ -126,11 +126,6 @@ func (c Config) headers() (map[string]string, error) {
 		out[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
 	return out, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 func (t TLS) load() (*tls.Config, error) {

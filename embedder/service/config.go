@@ -8,6 +8,7 @@ import (
 
 	"chunktide/chunk"
 	"chunktide/embedder"
+	"chunktide/localhost"
 )
 
 // Config says how `chunktide serve` listens, what it loads, and what it
@@ -89,7 +90,7 @@ func (c Config) Validate() error {
 	switch {
 	case err != nil:
 		bad("address: %q is not host:port", c.Address)
-	case c.APIKey == "" && !c.AllowUnauthenticated && !loopback(host):
+	case c.APIKey == "" && !c.AllowUnauthenticated && !localhost.Is(host):
 		bad("api_key: is empty, and %s can be reached from other machines: set it, or serve.allow_unauthenticated if you must", c.Address)
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
@@ -127,9 +128,4 @@ func (c Config) Validate() error {
 		bad("queue_tokens: must be at least request_tokens (%d), or such a request would never find room", c.RequestTokens)
 	}
 	return errors.Join(errs...)
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
