@@ -81,15 +81,7 @@ func (s *Stage) fillCache(ctx context.Context, cfg configs.Config, recipe embedd
 // of the same kind, and returns how many a second. Points are read the first
 // time and kept.
 func (s *Stage) bareUpserts(ctx context.Context, cfg configs.Config, recipe embedder.Recipe, points *[]*qd.PointStruct) (rate float64, err error) {
-	host, port, err := net.SplitHostPort(s.QdrantAddr)
-	if err != nil {
-		return 0, err
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return 0, err
-	}
-	client, err := qd.NewClient(&qd.Config{Host: host, Port: number, SkipCompatibilityCheck: true})
+	client, err := s.qdrant()
 	if err != nil {
 		return 0, err
 	}
@@ -107,6 +99,19 @@ func (s *Stage) bareUpserts(ctx context.Context, cfg configs.Config, recipe embe
 	}
 	defer func() { err = errors.Join(err, index.Close()) }()
 	return upsert(ctx, client, index.Collection(), *points, cfg.Qdrant.RequestPoints)
+}
+
+// qdrant is a client of the index's server, past the worker's own.
+func (s *Stage) qdrant() (*qd.Client, error) {
+	host, port, err := net.SplitHostPort(s.QdrantAddr)
+	if err != nil {
+		return nil, err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, err
+	}
+	return qd.NewClient(&qd.Config{Host: host, Port: number, SkipCompatibilityCheck: true})
 }
 
 func readPoints(ctx context.Context, client *qd.Client, collection string) (points []*qd.PointStruct, err error) {

@@ -100,15 +100,7 @@ func (s *Stage) eventSizes(ctx context.Context, topic string, n int, encoder emb
 
 // payload weighs the payloads of an index, less their texts.
 func (s *Stage) payload(ctx context.Context, index string) (float64, error) {
-	host, port, err := net.SplitHostPort(s.QdrantAddr)
-	if err != nil {
-		return 0, err
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return 0, err
-	}
-	client, err := qd.NewClient(&qd.Config{Host: host, Port: number, SkipCompatibilityCheck: true})
+	client, err := s.qdrant()
 	if err != nil {
 		return 0, err
 	}

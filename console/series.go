@@ -127,6 +127,13 @@ func (h *histogram) estimate() {
 	h.P50, h.P95, h.P99 = h.quantile(.5), h.quantile(.95), h.quantile(.99)
 }
 
+// Quantile is the value that a share q of a histogram's observations do not
+// exceed; false where that is not known. It is estimated as PromQL does.
+func Quantile(h *dto.Histogram, q float64) (float64, bool) {
+	n := newHistogram(h).quantile(q)
+	return float64(n), n.known()
+}
+
 // quantile goes linearly through the bucket in which it lies; of what lies
 // beyond the last bound it says the bound.
 func (h *histogram) quantile(q float64) number {

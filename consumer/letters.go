@@ -3,13 +3,10 @@ package consumer
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"chunktide/chunk"
 )
@@ -40,10 +37,7 @@ type Letter struct {
 // nothing. It reads n letters of each partition: keep n small.
 func LastLetters(ctx context.Context, cfg Config, n int, logger *slog.Logger) ([]Letter, error) {
 	cfg.Topics = []string{cfg.DeadLetters()}
-	ranges, err := Ranges(ctx, cfg)
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return nil, nil
-	}
+	ranges, err := RangesIfAny(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +65,7 @@ func LastLetters(ctx context.Context, cfg Config, n int, logger *slog.Logger) ([
 }
 
 func scanLetters(ctx context.Context, cfg Config, ranges []Range, letters *[]Letter, logger *slog.Logger) error {
-	undecoded := func(chunk.Record) ([]chunk.Event, error) { return nil, nil }
-	return Scan(ctx, cfg, ranges, undecoded, func(v Visited) error {
+	return Scan(ctx, cfg, ranges, nil, func(v Visited) error {
 		if _, marker := RedrivenLetter(v.Record); !marker {
 			*letters = append(*letters, ParseLetter(v.Record))
 		}

@@ -2,13 +2,11 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"chunktide/chunk"
 )
@@ -17,10 +15,7 @@ import (
 // is none: deleted, compacted away, never written, or not committed.
 func ReadOne(ctx context.Context, cfg Config, at chunk.Origin, logger *slog.Logger) (r chunk.Record, ok bool, err error) {
 	cfg.Topics = []string{at.Topic}
-	ranges, err := Ranges(ctx, cfg)
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return r, false, nil
-	}
+	ranges, err := RangesIfAny(ctx, cfg)
 	if err != nil {
 		return r, false, err
 	}
@@ -29,8 +24,7 @@ func ReadOne(ctx context.Context, cfg Config, at chunk.Origin, logger *slog.Logg
 			continue
 		}
 		have.From, have.To = at.Offset, at.Offset+1
-		undecoded := func(chunk.Record) ([]chunk.Event, error) { return nil, nil }
-		err := Scan(ctx, cfg, []Range{have}, undecoded, func(v Visited) error {
+		err := Scan(ctx, cfg, []Range{have}, nil, func(v Visited) error {
 			r, ok = v.Record, v.Err == nil && v.Record.Offset == at.Offset
 			return nil
 		}, logger)

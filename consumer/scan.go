@@ -47,6 +47,15 @@ func Ranges(ctx context.Context, cfg Config) ([]Range, error) {
 	return listRanges(ctx, kadm.NewClient(client), cfg)
 }
 
+// RangesIfAny is [Ranges], and nothing where a topic does not exist.
+func RangesIfAny(ctx context.Context, cfg Config) ([]Range, error) {
+	ranges, err := Ranges(ctx, cfg)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil, nil
+	}
+	return ranges, err
+}
+
 func listRanges(ctx context.Context, adm *kadm.Client, cfg Config) ([]Range, error) {
 	starts, err := listed(adm.ListStartOffsets(ctx, cfg.Topics...))
 	if err != nil {
@@ -93,7 +102,8 @@ func connect(ctx context.Context, cfg Config, more ...kgo.Opt) (*kgo.Client, err
 //
 // A malformed record is visited like any other. Scan returns visit's first
 // error as it is; and an error of its own for what it cannot read, such as
-// records that retention deletes while it runs. decode is as in [New].
+// records that retention deletes while it runs. decode is as in [New]; nil reads
+// records without a look at what they say.
 func Scan(ctx context.Context, cfg Config, ranges []Range, decode func(chunk.Record) ([]chunk.Event, error),
 	visit func(Visited) error, logger *slog.Logger,
 ) error {
@@ -233,7 +243,9 @@ func (s *scan) take(r *Range, f kgo.FetchTopicPartition) error {
 			continue
 		}
 		v := Visited{Record: toRecord(record)}
-		v.Events, _, v.Err = decodeSafely(s.decode, nil, v.Record, s.logger)
+		if s.decode != nil {
+			v.Events, _, v.Err = decodeSafely(s.decode, nil, v.Record, s.logger)
+		}
 		if v.Err != nil {
 			if _, permanent := chunk.ReasonOf(v.Err); !permanent {
 				return fmt.Errorf("decode topic %s partition %d offset %d: %w", r.Topic, r.Partition, record.Offset, v.Err)

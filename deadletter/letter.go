@@ -4,14 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"chunktide/chunk"
 	"chunktide/consumer"
@@ -180,10 +177,7 @@ func Read(ctx context.Context, cfg consumer.Config, logger *slog.Logger) (Box, e
 // than its letters. It is known at once, however many there are.
 func Offsets(ctx context.Context, cfg consumer.Config) (n int64, err error) {
 	cfg.Topics, cfg.Isolation = []string{cfg.DeadLetters()}, "read_committed"
-	ranges, err := consumer.Ranges(ctx, cfg)
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return 0, nil
-	}
+	ranges, err := consumer.RangesIfAny(ctx, cfg)
 	for _, r := range ranges {
 		n += r.To - r.From
 	}
@@ -195,18 +189,14 @@ func Offsets(ctx context.Context, cfg consumer.Config) (n int64, err error) {
 // workers read: an open transaction is one of a redrive.
 func scan(ctx context.Context, cfg consumer.Config, only []Place, visit func(chunk.Record) error, logger *slog.Logger) error {
 	cfg.Topics, cfg.Isolation = []string{cfg.DeadLetters()}, "read_committed"
-	ranges, err := consumer.Ranges(ctx, cfg)
-	if errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return nil
-	}
+	ranges, err := consumer.RangesIfAny(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	if only != nil {
 		ranges = narrow(ranges, only)
 	}
-	undecoded := func(chunk.Record) ([]chunk.Event, error) { return nil, nil }
-	return consumer.Scan(ctx, cfg, ranges, undecoded, func(v consumer.Visited) error {
+	return consumer.Scan(ctx, cfg, ranges, nil, func(v consumer.Visited) error {
 		if v.Err != nil {
 			return fmt.Errorf("partition %d offset %d: %w", v.Record.Partition, v.Record.Offset, v.Err)
 		}

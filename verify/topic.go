@@ -2,13 +2,9 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"chunktide/chunk"
 	"chunktide/consumer"
@@ -132,21 +128,15 @@ func (t *Topic) wait(ctx context.Context) error {
 func (t *Topic) readLetters(ctx context.Context) error {
 	cfg := t.cfg.Kafka
 	cfg.Topics = []string{cfg.DeadLetters()}
-	ranges, err := consumer.Ranges(ctx, cfg)
-	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) { // nothing was ever refused
+	ranges, err := consumer.RangesIfAny(ctx, cfg)
+	if err != nil {
 		return err
 	}
-	none := func(chunk.Record) ([]chunk.Event, error) { return nil, nil }
-	return consumer.Scan(ctx, cfg, ranges, none, func(v consumer.Visited) error {
-		header := map[string]string{}
-		for _, h := range v.Record.Headers {
-			header[h.Key] = string(h.Value)
-		}
-		partition, err := strconv.ParseInt(header[consumer.HeaderPartition], 10, 32)
-		offset, offsetErr := strconv.ParseInt(header[consumer.HeaderOffset], 10, 64)
-		part, known := t.parts[header[consumer.HeaderTopic]][int32(partition)]
-		if err == nil && offsetErr == nil && known { // others are not of this source
-			t.refused[Place{Part: part, Offset: offset}] = true
+	return consumer.Scan(ctx, cfg, ranges, nil, func(v consumer.Visited) error {
+		l := consumer.ParseLetter(v.Record)
+		part, known := t.parts[l.Original.Topic][l.Original.Partition]
+		if l.Named && known { // others are not of this source
+			t.refused[Place{Part: part, Offset: l.Original.Offset}] = true
 		}
 		return nil
 	}, t.cfg.Logger)

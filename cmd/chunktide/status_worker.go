@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
-	"sort"
 	"strings"
 	"time"
+
+	"chunktide/console"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -148,32 +148,11 @@ func has(m *dto.Metric, labels ...string) bool {
 	return true
 }
 
-// quantile goes linearly through the bucket in which it lies, as PromQL does;
-// of what lies beyond the last bound it says the bound. Nil without
-// observations.
+// quantile is nil without observations.
 func quantile(h *dto.Histogram, q float64) *float64 {
-	var bounds, counts []float64
-	for _, b := range h.GetBucket() {
-		if !math.IsInf(b.GetUpperBound(), 1) {
-			bounds, counts = append(bounds, b.GetUpperBound()), append(counts, float64(b.GetCumulativeCount()))
-		}
-	}
-	total := float64(h.GetSampleCount())
-	if total <= 0 || len(bounds) == 0 {
+	at, known := console.Quantile(h, q)
+	if !known {
 		return nil
-	}
-	rank := q * total
-	i := sort.Search(len(counts), func(i int) bool { return counts[i] >= rank })
-	if i == len(counts) {
-		return &bounds[i-1]
-	}
-	low, below := 0.0, 0.0
-	if i > 0 {
-		low, below = bounds[i-1], counts[i-1]
-	}
-	at := bounds[i]
-	if counts[i] > below {
-		at = low + (bounds[i]-low)*(rank-below)/(counts[i]-below)
 	}
 	return &at
 }
