@@ -36,7 +36,10 @@ type index struct {
 
 	mu             sync.Mutex
 	written, asked int
-	late           sync.WaitGroup
+	// late counts what is to be applied later. It is no WaitGroup: a write may be
+	// put off, as the first one, while the end of all others is waited for.
+	late    int
+	applied sync.Cond
 }
 
 // write is a request of a worker to change the index.
@@ -108,14 +111,28 @@ func (wr *write) apply(r *qdrant.UpdateBatchPoints) (*qdrant.UpdateBatchResponse
 
 // later applies the request after a while, whether or not its worker lives.
 func (wr *write) later(d time.Duration) {
-	wr.index.late.Go(func() {
+	x := wr.index
+	x.mu.Lock()
+	x.late++
+	x.mu.Unlock()
+	go func() {
 		time.Sleep(d)
 		_, _ = wr.do() // nobody hears of it
-	})
+		x.mu.Lock()
+		x.late--
+		x.mu.Unlock()
+		x.applied.Broadcast()
+	}()
 }
 
 // wait returns when nothing is to be applied later.
-func (x *index) wait() { x.late.Wait() }
+func (x *index) wait() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.late > 0 {
+		x.applied.Wait()
+	}
+}
 
 // half is the first operation only, and of that the first half of the points.
 func (wr *write) half() *qdrant.UpdateBatchPoints {

@@ -111,6 +111,7 @@ func newWorld(t testing.TB, seed uint64, shape history.Shape) *world {
 	w.logs = map[string]*log{live: newLog(w.history.Records)}
 	w.encoder = newWords()
 	w.index = &index{w: w}
+	w.index.applied.L = &w.index.mu
 	var err error
 	w.stack, err = devstack.Start(t.Context(), devstack.Options{
 		Topics:  map[string]int32{live: partitions, letters: 1, backfill: partitions, backfill + ".dead-letters": 1},
