@@ -1,6 +1,11 @@
 # Chunktide. `make demo` and `make test` do all their own set-up.
 # Everything that is fetched lies in .cache, pinned by version and SHA-256.
 
+# The Go that go.mod names is fetched where an older one is installed, also where
+# a distribution switched that off; set GOTOOLCHAIN=local to build with what is
+# there (Go 1.26 or later).
+export GOTOOLCHAIN ?= auto
+
 SHELL   := /bin/sh
 BIN     := bin/chunktide
 CACHE   := $(CURDIR)/.cache
@@ -173,12 +178,12 @@ clean: ## remove what was built (git clean -fdx also removes what was fetched)
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	@mkdir -p $(TOOLS)
-	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	GOBIN=$(TOOLS) GOTOOLCHAIN=$$(go env GOVERSION) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	@mv $(TOOLS)/golangci-lint $@
 
 $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION):
 	@mkdir -p $(TOOLS)
-	GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	GOBIN=$(TOOLS) GOTOOLCHAIN=$$(go env GOVERSION) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 	@mv $(TOOLS)/govulncheck $@
 
 .PHONY: scaling

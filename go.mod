@@ -2,6 +2,8 @@ module chunktide
 
 go 1.26.0
 
+toolchain go1.27.4
+
 require (
 	github.com/alicebob/miniredis/v2 v2.40.0
 	github.com/chromedp/cdproto v0.159.0
