@@ -42,6 +42,11 @@ func listen(ctx context.Context, cfg service.Config, s *service.Service, handler
 	if err != nil {
 		return fmt.Errorf("serve.address %s: %w", cfg.Address, err)
 	}
+	return listenOn(ctx, listener, cfg, s, handler, logger)
+}
+
+// listenOn is listen, on a listener that is open. It closes it.
+func listenOn(ctx context.Context, listener net.Listener, cfg service.Config, s *service.Service, handler http.Handler, logger *slog.Logger) error {
 	at := listener.Addr().String()
 	listener = netutil.LimitListener(listener, connectionsPerRequest*cfg.Requests)
 	scheme := "http"

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"bufio"
+	"context"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/test/bufconn"
 
+	"chunktide/embedder"
 	"chunktide/embedder/service"
 )
 
@@ -66,4 +70,102 @@ func TestServeCutsSlowCallersOff(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Callers beyond the bound wait, and have their turn when one goes. Where the
+// bound is higher, the control, nobody waits.
+func TestServeBoundsItsConnections(t *testing.T) {
+	const callers = connectionsPerRequest
+	for name, tt := range map[string]struct {
+		requests int
+		waits    bool
+	}{
+		"as many as are let in": {1, true},
+		"fewer":                 {2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				call := servedInMemory(t, tt.requests)
+				var first *caller
+				for i := range callers {
+					c := call()
+					if !c.answered() {
+						t.Fatalf("caller %d of %d is not answered", i+1, callers)
+					}
+					if first == nil {
+						first = c
+					}
+				}
+				late := call()
+				if got := late.answered(); got == tt.waits {
+					t.Errorf("with %d connections open one more is answered: %t", callers, got)
+				}
+				// Now, and not when the server has had enough of idle callers.
+				start := time.Now()
+				first.hangUp()
+				if !late.answered() || time.Since(start) != 0 {
+					t.Error("one connection was closed, and the one that came next is not answered")
+				}
+			})
+		})
+	}
+}
+
+// servedInMemory runs the service until the test ends, on a network in memory,
+// where time is the bubble's. It returns what calls it.
+func servedInMemory(t *testing.T, requests int) (call func() *caller) {
+	t.Helper()
+	cfg := service.DefaultConfig()
+	cfg.Requests = requests
+	s, err := service.New(cfg, service.Options{Encoders: []embedder.SequenceEncoder{embedder.NewBow("", nil)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := bufconn.Listen(64 << 10)
+	ctx, stop := context.WithCancel(context.Background())
+	var goroutines sync.WaitGroup
+	goroutines.Go(func() {
+		if err := listenOn(ctx, listener, cfg, s, s, slog.New(slog.DiscardHandler)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		goroutines.Wait()
+	})
+	return func() *caller {
+		c := &caller{}
+		ctx, cancel := context.WithCancel(ctx)
+		goroutines.Go(func() { c.ask(ctx, listener) })
+		c.hangUp = cancel
+		return c
+	}
+}
+
+// caller asks once and keeps its connection.
+type caller struct {
+	hangUp context.CancelFunc
+	status atomic.Int64
+}
+
+func (c *caller) ask(ctx context.Context, listener *bufconn.Listener) {
+	conn, err := listener.DialContext(ctx) // returns when it is accepted
+	if err != nil {
+		return
+	}
+	context.AfterFunc(ctx, func() { conn.Close() })
+	if _, err := io.WriteString(conn, "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		return
+	}
+	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+		resp.Body.Close()
+		c.status.Store(int64(resp.StatusCode))
+	}
+	<-ctx.Done()
+}
+
+// answered waits until nothing more can happen without time going by.
+func (c *caller) answered() bool {
+	synctest.Wait()
+	return c.status.Load() == http.StatusOK
 }
