@@ -162,10 +162,11 @@ gpu-bench: ## the encoder against bare ONNX Runtime on an NVIDIA GPU (MODEL_DIR=
 		go test -run '^$$' -bench Ceiling -benchtime 20x -timeout 30m ./bench/ceiling
 
 .PHONY: docs
-docs: ## write docs/CONFIG.md from the settings' types and comments, docs/METRICS.md from what the programs export, and the dashboard
+docs: ## write docs/CONFIG.md from the settings' types and comments, docs/METRICS.md from what the programs export, the dashboard, and the rules for Kubernetes
 	go generate ./configs
 	go test -count=1 -run TestTheMetricsPageIsCurrent ./cmd/chunktide -update
 	go test -count=1 -run TestTheDashboardIsCurrent ./deploy/grafana -update
+	go test -count=1 -run TestThePrometheusRuleIsCurrent ./deploy -update
 
 .PHONY: fuzz
 FUZZTIME ?= 30s

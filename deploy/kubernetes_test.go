@@ -104,6 +104,9 @@ func TestTheSchemaCheckFindsMistakes(t *testing.T) {
 		"an unknown field of KEDA's": {"maxReplicaCount: 12", "maxReplicas: 12"},
 		"one of the operator's":      {"podMetricsEndpoints:", "podMetricEndpoints:"},
 		"a field that is missing":    {"containerPort: 9470", "hostPort: 9470"},
+		"an unknown field of a rule": {"- alert: ChunktideNoWorkers", "- alarm: ChunktideNoWorkers"},
+		"a rule's time that is none": {"for: 10m", "for: ten minutes"},
+		"a rule's label of no text":  {"severity: critical", "severity: 1"},
 	} {
 		bad := strings.Replace(good, change[0], change[1], 1)
 		if bad == good {
@@ -173,13 +176,7 @@ type container struct {
 func objects(t *testing.T, overlay string) []object {
 	t.Helper()
 	var all []object
-	for in := yaml.NewDecoder(bytes.NewReader(rendered(t, overlay))); ; {
-		var tree any
-		if err := in.Decode(&tree); errors.Is(err, io.EOF) {
-			return all
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	for _, tree := range documents(t, rendered(t, overlay)) {
 		text, err := json.Marshal(tree)
 		if err != nil {
 			t.Fatal(err)
@@ -189,6 +186,21 @@ func objects(t *testing.T, overlay string) []object {
 			t.Fatalf("%s: %v", text, err)
 		}
 		all = append(all, o)
+	}
+	return all
+}
+
+// documents parses manifests, each as it is.
+func documents(t *testing.T, manifests []byte) (all []any) {
+	t.Helper()
+	for in := yaml.NewDecoder(bytes.NewReader(manifests)); ; {
+		var tree any
+		if err := in.Decode(&tree); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, tree)
 	}
 }
 
