@@ -121,9 +121,13 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Errorf("more than %d connections are accepted", maxConnections)
 		default:
 		}
+		began := time.Now()
 		held[0].Close()
 		conn := <-late
 		defer conn.Close()
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("accepted %s after there was room: a held connection timed out", waited)
+		}
 		if _, err := io.WriteString(conn, request); err != nil {
 			t.Fatal(err)
 		}

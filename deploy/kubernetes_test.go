@@ -134,6 +134,8 @@ type object struct {
 			Type     string
 			Metadata map[string]string
 		}
+		// The Prometheus operator's
+		PodMetricsEndpoints []struct{ Port string }
 	}
 }
 
@@ -159,6 +161,7 @@ type container struct {
 			}
 		}
 	}
+	Ports     []struct{ Name string }
 	Lifecycle struct {
 		PreStop struct{ Sleep struct{ Seconds int } }
 	}

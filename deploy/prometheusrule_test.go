@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,4 +99,40 @@ func ruleSpecs(t *testing.T, manifests []byte) (specs []any) {
 		}
 	}
 	return specs
+}
+
+// unscraped are the workloads without a port that a PodMonitor names: every
+// program of ours has metrics, and its alerts are silent without them.
+func unscraped(all []object) (names []string) {
+	var scraped []string
+	for _, monitor := range ofKind(all, "PodMonitor") {
+		for _, e := range monitor.Spec.PodMetricsEndpoints {
+			scraped = append(scraped, e.Port)
+		}
+	}
+	for _, workload := range ofKind(all, "Deployment") {
+		for _, c := range workload.Spec.Template.Spec.Containers {
+			if !slices.ContainsFunc(c.Ports, func(p struct{ Name string }) bool { return slices.Contains(scraped, p.Name) }) {
+				names = append(names, workload.Metadata.Name)
+			}
+		}
+	}
+	return names
+}
+
+func TestKubernetesScrapesEveryProgram(t *testing.T) {
+	needsKubernetesTools(t)
+	for _, overlay := range overlays {
+		if left := unscraped(objects(t, overlay)); len(left) > 0 {
+			t.Errorf("%s: no PodMonitor scrapes %v", overlay, left)
+		}
+	}
+	// The control: without the second port the encoder's service is missed.
+	all := objects(t, "encoder")
+	for _, monitor := range ofKind(all, "PodMonitor") {
+		clear(monitor.Spec.PodMetricsEndpoints[1:])
+	}
+	if left := unscraped(all); !reflect.DeepEqual(left, []string{"chunktide-encoder"}) {
+		t.Errorf("without the port of the encoder's service, %v are found to be missed", left)
+	}
 }
