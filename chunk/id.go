@@ -62,6 +62,15 @@ func (id ID) String() string {
 	return string(b[:])
 }
 
+// MarshalText lets JSON have the same form, which commands take.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is [ParseID].
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
+}
+
 // ParseID reads the form that [ID.String] writes; upper case and the form
 // without hyphens are accepted.
 func ParseID(s string) (ID, error) {

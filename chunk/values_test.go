@@ -35,6 +35,13 @@ func TestIDIsPinned(t *testing.T) {
 			t.Errorf("ParseID(%q) = %s, %v", form, got, err)
 		}
 	}
+	if text, err := json.Marshal(id); err != nil || string(text) != `"`+want+`"` {
+		t.Errorf("as JSON it is %s, %v", text, err)
+	}
+	var back ID
+	if err := json.Unmarshal([]byte(`"`+want+`"`), &back); err != nil || back != id {
+		t.Errorf("from JSON it is %s, %v", back, err)
+	}
 	for _, bad := range []string{"", "1", want + "0", "7d357a409503-9e38-df22-f42f-c182da86", strings.Repeat("g", 32)} {
 		if _, err := ParseID(bad); err == nil {
 			t.Errorf("ParseID(%q) took it", bad)

@@ -87,10 +87,12 @@ func TestMistakesAreErrors(t *testing.T) {
 		"unknown key as a flag":     {set: []string{"kafka.grup=x"}, says: "grup"},
 		"unknown variable":          {env: []string{"CHUNKTIDE_KAFKA_GRUP=x"}, says: "CHUNKTIDE_KAFKA_GRUP"},
 		"no duration":               {file: "kafka: {session_timeout: soon}", says: "session_timeout"},
+		"a duration without unit":   {file: "kafka: {session_timeout: 45}", says: "'kafka.session_timeout' want a duration with its unit"},
 		"no YAML":                   {file: "kafka: [", says: "YAML"},
 		"no key=value":              {set: []string{"x"}, says: "key=value"},
 		"secret twice":              {file: "qdrant: {api_key: a, api_key_file: b}", says: "qdrant.api_key_file"},
 		"secret file that is not":   {file: "qdrant: {api_key_file: /no/such/file}", says: "qdrant.api_key_file"},
+		"secret file without one":   {file: "admin: {token_file: " + write(t, " \n") + "}", says: "is empty: put the secret into it"},
 		"a file of no secret's key": {file: "kafka: {group_file: x}", says: "group_file"},
 	} {
 		path := ""
@@ -100,6 +102,9 @@ func TestMistakesAreErrors(t *testing.T) {
 		if _, err := Load(path, tt.set, tt.env); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v, want it to name %s", name, err, tt.says)
 		}
+	}
+	if _, err := Load(write(t, "kafka: {grup: x, next_gen: perhaps}"), nil, nil); err == nil || len(strings.Split(err.Error(), "\n")) != 2 || strings.Contains(err.Error(), "decoding") {
+		t.Errorf("two mistakes are not a line each: %v", err)
 	}
 	if _, err := Load("no-such-file.yaml", nil, nil); err == nil {
 		t.Error("a missing file was read")

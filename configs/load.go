@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
@@ -158,7 +159,13 @@ func readSecrets(settings map[string]any, leaves map[string]bool) error {
 			errs = append(errs, fmt.Errorf("%s%s: %w", key, fileSuffix, err))
 			continue
 		}
-		parent[name] = strings.TrimRight(string(data), "\r\n")
+		content := strings.TrimRight(string(data), "\r\n")
+		if strings.TrimSpace(content) == "" {
+			// Without this a port that was to be guarded would be open.
+			errs = append(errs, fmt.Errorf("%s%s: %s is empty: put the secret into it, or leave the setting out", key, fileSuffix, file))
+			continue
+		}
+		parent[name] = content
 	}
 	return errors.Join(errs...)
 }
@@ -171,6 +178,7 @@ func decode(settings map[string]any) (Config, error) {
 		WeaklyTypedInput: true, // the environment knows strings only
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
 			modelDefaults,
+			unitsOfDurations,
 			mapstructure.StringToTimeDurationHookFunc(),
 			mapstructure.StringToWeakSliceHookFunc(","),
 			mapstructure.TextUnmarshallerHookFunc(),
@@ -180,9 +188,34 @@ func decode(settings map[string]any) (Config, error) {
 		return Config{}, err
 	}
 	if err := d.Decode(settings); err != nil {
-		return Config{}, fmt.Errorf("settings: %w (configs/reference.yaml lists every key)", err)
+		return Config{}, decodeProblems(err)
 	}
 	return cfg, nil
+}
+
+// decodeProblems is a line for each problem, without mapstructure's headline.
+func decodeProblems(err error) error {
+	var errs []error
+	for line := range strings.Lines(err.Error()) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "decoding failed due to") {
+			continue
+		}
+		errs = append(errs, errors.New(strings.Replace(line, "'configs.Config' has", "the settings have", 1)))
+	}
+	return fmt.Errorf("%w (configs/reference.yaml lists every key)", errors.Join(errs...))
+}
+
+// unitsOfDurations refuses a number where a duration is wanted: 45 would be 45
+// nanoseconds.
+func unitsOfDurations(from, to reflect.Type, data any) (any, error) {
+	if to != reflect.TypeFor[time.Duration]() || from == to || from.Kind() == reflect.String {
+		return data, nil
+	}
+	if v := reflect.ValueOf(data); v.IsValid() && !v.IsZero() {
+		return nil, errors.New("want a duration with its unit, such as 200ms, 45s or 2m")
+	}
+	return data, nil
 }
 
 // modelDefaults fills up the entries of serve.models, which viper knows

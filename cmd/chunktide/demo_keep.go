@@ -9,6 +9,7 @@ import (
 	"net"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"chunktide/chunk"
 	"chunktide/cmd/worker"
+	"chunktide/configs"
 	"chunktide/devstack/godocs"
 )
 
@@ -35,7 +37,8 @@ func (d *demo) keep(ctx context.Context, passages []godocs.Passage, keep keeping
 	}
 	defer func() { _ = closing() }()
 	url := "http://" + at.String() + "/"
-	d.say("\nThe console is at %s\nChunks are edited meanwhile, and now and then one is malformed. Ctrl-C ends it.", url)
+	d.say("\nThe console is at %s\nChunks are edited meanwhile, and now and then one is malformed. Ctrl-C ends it.\n\n"+
+		"To try other commands on it (status, why, dlq list, search, …), in another terminal:\n\n%s", url, d.exports(at))
 	if !keep.noOpen {
 		d.app.openBrowser(url)
 	}
@@ -44,6 +47,19 @@ func (d *demo) keep(ctx context.Context, passages []godocs.Passage, keep keeping
 		return nil
 	}
 	return err
+}
+
+// exports are the settings with which other commands find the demo's servers.
+func (d *demo) exports(at net.Addr) string {
+	var lines strings.Builder
+	for _, s := range [][2]string{
+		{"kafka.brokers", strings.Join(d.cfg.Kafka.Brokers, ",")}, {"kafka.topics", demoTopic}, {"kafka.group", demoGroup},
+		{"cache.url", d.stack.RedisURL}, {"qdrant.address", d.cfg.Qdrant.Address}, {"qdrant.index", demoIndex},
+		{"admin.address", at.String()},
+	} {
+		fmt.Fprintf(&lines, "    export %s=%s\n", configs.EnvName(s[0]), s[1])
+	}
+	return lines.String()
 }
 
 // serveConsole replaces encoder and worker by new ones, whose metrics begin

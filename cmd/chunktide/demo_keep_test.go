@@ -41,6 +41,16 @@ func TestTheDemoIsKept(t *testing.T) {
 	case code := <-ended:
 		t.Fatalf("the demo ended with %d: %s", code, errs)
 	}
+	var environ []string
+	out.mu.Lock()
+	for _, m := range regexp.MustCompile(`(?m)^ *export (\S+)$`).FindAllStringSubmatch(out.all.String(), -1) {
+		environ = append(environ, m[1])
+	}
+	out.mu.Unlock()
+	said := &bytes.Buffer{}
+	if code := run(t.Context(), []string{"status"}, &app{io: stdio{strings.NewReader(""), said, said}, environ: environ}); code != exitDone || len(environ) != 7 {
+		t.Errorf("with the settings that the demo names, status exits with %d: %q\n%s", code, environ, said)
+	}
 	b.viewport(1440, 900, false)
 	b.scheme(true)
 	b.do(chromedp.Navigate(url))

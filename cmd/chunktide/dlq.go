@@ -64,6 +64,9 @@ func (l *letterFlags) filter(now time.Time) (f deadletter.Filter, err error) {
 	if f.Until, err = pointInTime(l.until, now); err != nil {
 		return f, usagef("--until %w", err)
 	}
+	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
+		return f, usagef("--since %s is not before --until %s: no letter lies between them", l.since, l.until)
+	}
 	for _, text := range l.offsets {
 		span, err := deadletter.ParseSpan(text)
 		if err != nil {
@@ -170,7 +173,7 @@ func sizeOf(l deadletter.Letter) string {
 	case l.Tombstone:
 		return "tombstone"
 	case l.Omitted != "":
-		return "without its " + l.Omitted
+		return "left out (" + strings.TrimPrefix(l.Omitted, "value ") + ")"
 	default:
 		return fmt.Sprint(l.ValueBytes, " bytes")
 	}

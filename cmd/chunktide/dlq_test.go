@@ -107,6 +107,7 @@ func TestDLQIsCalledWrongly(t *testing.T) {
 		{"no worker gives", []string{"list", "--reason", "nonsense"}},
 		{"--since", []string{"list", "--since", "yesterday"}},
 		{"--until", []string{"list", "--until", "2h"}},
+		{"no letter lies between", []string{"list", "--since", "-1h", "--until", "-2h"}},
 		{"--offset", []string{"redrive", "--offset", "17"}},
 		{"partition:offset", []string{"explain", "17"}},
 		{"accepts 1 arg", []string{"explain"}},
