@@ -103,7 +103,14 @@ func (a *app) runCanary(ctx context.Context, cfg configs.Config, o canaryOptions
 		return err
 	}
 	defer func() { err = errors.Join(err, encoder.Close()) }()
-	index, err := sink.OpenReader(ctx, cfg.Qdrant, worker.ModelPin(encoder.Recipe()), logger, reg)
+	reach := ctx
+	if o.once {
+		// Somebody waits for the answer; one that goes on may wait for the index.
+		var cancel context.CancelFunc
+		reach, cancel = context.WithTimeout(ctx, o.timeout)
+		defer cancel()
+	}
+	index, err := sink.OpenReader(reach, cfg.Qdrant, worker.ModelPin(encoder.Recipe()), logger, reg)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,9 @@ func TestCanaryAndItsWorker(t *testing.T) {
 	})
 
 	stopWorker()
+	if code, _, errs := command(t, "", withSettings(append(slices.Clone(settings), "qdrant.address=127.0.0.1:1"), "canary", "--once", "--timeout", "300ms")...); code != exitFailed || !strings.Contains(errs, "deadline exceeded") {
+		t.Errorf("without an index: exit %d: %s", code, errs)
+	}
 	code, out, errs := command(t, "", withSettings(settings, "canary", "--once", "--timeout", "300ms", "-o", "json")...)
 	if r := decodeJSON[canary.Round](t, out); code != exitFailed || r.Result != canary.Timeout || !strings.Contains(errs, "does a worker") {
 		t.Errorf("without a worker: exit %d: %s%s", code, out, errs)

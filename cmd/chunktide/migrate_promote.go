@@ -99,7 +99,9 @@ far the group of the new model is behind the topic, and how many members it has.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withMigrating(newModel{}, true, func(m *migrating) error {
-				all, err := m.machine.Status(cmd.Context())
+				ctx, cancel := context.WithTimeout(cmd.Context(), adminTimeout)
+				defer cancel()
+				all, err := m.machine.Status(ctx)
 				if err != nil {
 					return err
 				}
