@@ -106,7 +106,8 @@ func (e *Event) Versionless() bool { return e.Version == 0 && e.Op != Upsert }
 // and the way to settle them. A batch carries its own acknowledgement, so
 // that nothing else needs to know where it came from.
 //
-// Batches are settled in the order in which they were handed out.
+// Batches are settled in the order in which they were handed out, and at most
+// [MaxInFlight] of them can have been handed out and not be settled.
 type Batch struct {
 	// Events may be empty: a batch of nothing but malformed records still has
 	// offsets to acknowledge.
@@ -119,6 +120,11 @@ type Batch struct {
 	// Kafka.
 	Ack func()
 }
+
+// MaxInFlight is how many batches a pipeline holds at most. What a death of
+// the worker can have been caused by, and how much it may have in memory, are
+// worked out from it.
+const MaxInFlight = 4
 
 // Rejection names one event of a batch that can never be applied.
 type Rejection struct {

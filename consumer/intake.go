@@ -131,7 +131,7 @@ func (s *Source) take(p *partition, end int64, records []*kgo.Record) []item {
 		return items
 	}
 	p.touched = true
-	p.suspect(offset, s.finite.bound(p.topicPartition, end), batchesInFlight*s.cfg.Batch.Events)
+	p.suspect(offset, s.finite.bound(p.topicPartition, end), chunk.MaxInFlight*s.cfg.Batch.Events)
 	if len(items) > 0 && p.condemned(offset, s.cfg.QuarantineAfter) {
 		items[0].err, items[0].stage = quarantined(p.found.deaths), "quarantine"
 		s.logger.Error("a record goes to the dead letters unread: the workers that handled it died",
@@ -139,10 +139,6 @@ func (s *Source) take(p *partition, end int64, records []*kgo.Record) []item {
 	}
 	return items
 }
-
-// batchesInFlight is how many batches can have been handed out and not be
-// done: one in each stage of the pipeline.
-const batchesInFlight = 3
 
 // size is what a record counts towards the bounds in bytes.
 func size(r *kgo.Record) int64 {

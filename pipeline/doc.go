@@ -10,7 +10,7 @@
 // the log, so that the order of one chunk's events and the order of commits
 // come for free. Two batches are embedded at once, so that the encoder never
 // waits for a batch to end; neither encodes a text that the other is at. At
-// most four batches are in flight.
+// most four batches are in flight ([chunk.MaxInFlight]).
 //
 // What it guarantees: a batch is acknowledged only when each of its events is
 // durable in the index, or was found to be older than what the index holds,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -276,6 +277,30 @@ func TestStopDrainsWhatIsInFlight(t *testing.T) {
 		}
 		if line.source.acked != 2 {
 			t.Errorf("%d of 2 batches in flight were drained", line.source.acked)
+		}
+	})
+}
+
+// A source works out from MaxInFlight which records a worker can have died of.
+func TestTheSourceIsAheadByMaxInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l log
+		const batches = 3 * chunk.MaxInFlight
+		line := newLine()
+		for i := range batches {
+			id := strconv.Itoa(i)
+			line.source.batches = append(line.source.batches, []chunk.Event{l.put(id, "text "+id, 1)})
+		}
+		line.sink.block = make(chan struct{})
+		done := make(chan error)
+		go func() { done <- line.run() }()
+		synctest.Wait()
+		if ahead := batches - len(line.source.batches); ahead != chunk.MaxInFlight {
+			t.Errorf("%d batches are handed out while none is durable, want %d", ahead, chunk.MaxInFlight)
+		}
+		close(line.sink.block)
+		if err := <-done; err != nil {
+			t.Fatal(err)
 		}
 	})
 }

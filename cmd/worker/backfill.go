@@ -19,7 +19,8 @@ var _ pipeline.Source = (*backfill.Source)(nil)
 func ForThroughput(cfg configs.Config) configs.Config {
 	b := cfg.Backfill.Batch
 	cfg.Kafka.Batch = consumer.Batch{Tokens: b.Tokens, Events: b.Events, Bytes: b.Bytes, Linger: topicLinger, IdleLinger: topicLinger}
-	cfg.Kafka.BufferBytes = max(cfg.Kafka.BufferBytes, batchesInFlight*b.Bytes)
+	// Those of the pipeline, and the one being filled.
+	cfg.Kafka.BufferBytes = max(cfg.Kafka.BufferBytes, (chunk.MaxInFlight+1)*b.Bytes)
 	return cfg
 }
 
@@ -31,12 +32,8 @@ func FromTopic(cfg configs.Config, group string) configs.Config {
 	return ForThroughput(cfg)
 }
 
-const (
-	// topicLinger is long enough for a fetch, so that batches are full.
-	topicLinger = time.Second
-	// batchesInFlight is how many a pipeline holds, with the one being filled.
-	batchesInFlight = 5
-)
+// topicLinger is long enough for a fetch, so that batches are full.
+const topicLinger = time.Second
 
 // Throttled is encoder with a bound on the tokens that it is given. Without a
 // bound it is encoder itself: counting tokens costs a text's tokenization.
