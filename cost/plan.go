@@ -13,8 +13,8 @@ type Plan struct {
 	Chunks *big.Rat
 	// Tokens are those of a chunk, on average.
 	Tokens *big.Rat
-	// Rebuilds is how often the whole corpus is encoded, the first time
-	// included; a whole number.
+	// Rebuilds is how often the whole corpus is encoded anew, as for a new
+	// model; a whole number. The first filling is none: no training saves it.
 	Rebuilds *big.Rat
 	// HitRate is the share of the corpus whose vectors are known when they are
 	// needed, 0 to 1; see the package comment.

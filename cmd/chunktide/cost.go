@@ -61,7 +61,7 @@ comparable with the old ones and so saves the rebuild.
 	f := cmd.Flags()
 	f.Var(&chunks, "chunks", "`chunks` of the corpus, such as 2e8")
 	f.Var(&tokens, "tokens", "`tokens` of a chunk, on average")
-	f.Var(&rebuilds, "rebuilds", "`times` that the whole corpus is encoded, the first included")
+	f.Var(&rebuilds, "rebuilds", "`times` that the whole corpus is encoded anew, as for a new model; the first filling is not one")
 	f.Var(&hitRate, "hit-rate", "`share` of the chunks whose text is known already, 0 to 1")
 	f.Var(&training, "training-cost", "what backward-compatible training costs more: also say when it pays")
 	price.add(cmd)
