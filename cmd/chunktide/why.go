@@ -196,7 +196,7 @@ func (w *why) explain(ctx context.Context, names []named) (explained, error) {
 // point reads the point from the collection, under whichever of the names there
 // is one.
 func (w *why) point(ctx context.Context, names []named, out *explained) (who named, c sink.Collection, err error) {
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	ctx, cancel := context.WithTimeout(ctx, searchTimeout) // as long as search waits
 	defer cancel()
 	admin, err := sink.OpenAdmin(w.cfg.Qdrant, w.logger, nil)
 	if err != nil {
