@@ -136,7 +136,7 @@ func (c *client) do(ctx context.Context, op string, request func(context.Context
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("%s: %w; the last answer was: %v", op, ctx.Err(), err) //nolint:errorlint // its class no longer counts
+			return c.unanswered(op, ctx.Err(), err)
 		}
 		pause, retry := retryAfter(err, wait)
 		if !retry {
@@ -145,10 +145,20 @@ func (c *client) do(ctx context.Context, op string, request func(context.Context
 		c.metrics.retries.Inc()
 		c.logger.Warn("Qdrant did not do it, trying again", "op", op, "in", pause, "error", err)
 		if ended := c.sleep(ctx, pause); ended != nil {
-			return fmt.Errorf("%s: %w; the last answer was: %v", op, ended, err) //nolint:errorlint // as above
+			return c.unanswered(op, ended, err)
 		}
 		wait = min(2*wait, c.cfg.Retry.Max)
 	}
+}
+
+// unanswered is the error of a request that ctx ended while it was tried. The
+// class of the last attempt's error no longer counts.
+func (c *client) unanswered(op string, ended, last error) error {
+	advice := ""
+	if errors.Is(ended, context.DeadlineExceeded) {
+		advice = fmt.Sprintf("; is Qdrant up, and is it at qdrant.address, %s?", c.cfg.Address)
+	}
+	return fmt.Errorf("%s: %w; the last answer was: %s%s", op, ended, last.Error(), advice)
 }
 
 // attempt runs a request once, bounded by the request timeout.
