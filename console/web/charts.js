@@ -58,7 +58,8 @@ export function curve(svg, points, { span, now, label, format = as.rate, unit = 
   const bottom = h - 18;
   const x = (at) => left + (w - left - 4) * (1 - (now - at) / span);
   const y = (v) => bottom - (bottom - 10) * (v / top);
-  for (const v of [0, top / 2, top]) {
+  // Counts have no halves: a middle that reads as the top is left out.
+  for (const v of format(top / 2) === format(top) ? [0, top] : [0, top / 2, top]) {
     layer.add("line", { class: "grid", x1: left, x2: w, y1: y(v), y2: y(v) });
     layer.add("text", { class: "tick", x: left - 6, y: y(v) + 4, "text-anchor": "end" }, format(v));
   }
