@@ -89,6 +89,12 @@ func TestMistakesAreErrors(t *testing.T) {
 		"no duration":               {file: "kafka: {session_timeout: soon}", says: "session_timeout"},
 		"a duration without unit":   {file: "kafka: {session_timeout: 45}", says: "'kafka.session_timeout' want a duration with its unit"},
 		"no YAML":                   {file: "kafka: [", says: "YAML"},
+		"a fraction":                {file: "kafka: {fetch_max_bytes: 1.5}", says: "'kafka.fetch_max_bytes' want a whole number"},
+		"a number for a yes":        {file: "kafka: {next_gen: 2}", says: "'kafka.next_gen' want true or false"},
+		"two documents":             {file: "kafka: {group: a}\n---\nkafka: {group: b}", says: "line 2 begins a second document"},
+		"no mapping":                {file: "hello", says: "it has no keys"},
+		"a list":                    {file: "- kafka", says: "it has no keys"},
+		"a key twice":               {file: "kafka:\n  group: a\n  group: b", says: "line 3 has a key that line 2 has too"},
 		"no key=value":              {set: []string{"x"}, says: "key=value"},
 		"secret twice":              {file: "qdrant: {api_key: a, api_key_file: b}", says: "qdrant.api_key_file"},
 		"secret file that is not":   {file: "qdrant: {api_key_file: /no/such/file}", says: "qdrant.api_key_file"},
@@ -105,6 +111,12 @@ func TestMistakesAreErrors(t *testing.T) {
 	}
 	if _, err := Load(write(t, "kafka: {grup: x, next_gen: perhaps}"), nil, nil); err == nil || len(strings.Split(err.Error(), "\n")) != 2 || strings.Contains(err.Error(), "decoding") {
 		t.Errorf("two mistakes are not a line each: %v", err)
+	}
+	_, err := Load(write(t, "kafka: {topicz: [a], session_timeout: soon}\nqdrant: {api_key: [x], api_key_file: 7}\nadmin: {token: {a: b}}"), []string{"x"}, []string{"CHUNKTIDE_KAFKA_GRUP=x"})
+	for _, part := range []string{"topicz", "session_timeout", "qdrant.api_key:", "qdrant.api_key_file:", "admin.token:", "--set x", "CHUNKTIDE_KAFKA_GRUP"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("all that is wrong is not told at once, %s is left out: %v", part, err)
+		}
 	}
 	if _, err := Load("no-such-file.yaml", nil, nil); err == nil {
 		t.Error("a missing file was read")

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"reflect"
 	"regexp"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 
 	"chunktide/chunk"
 	"chunktide/embedder"
@@ -47,14 +50,15 @@ func Load(file string, set []string, environ []string) (Config, error) {
 			return Config{}, err
 		}
 	}
-	if err := errors.Join(applyEnv(v, leaves, environ), applySet(v, set)); err != nil {
-		return Config{}, err
-	}
+	err := errors.Join(applyEnv(v, leaves, environ), applySet(v, set))
 	settings := v.AllSettings()
-	if err := readSecrets(settings, leaves); err != nil {
+	err = errors.Join(err, readSecrets(settings, leaves))
+	// What is wrong is told at once, not one kind after the other.
+	cfg, wrong := decode(settings)
+	if err = errors.Join(err, wrong); err != nil {
 		return Config{}, err
 	}
-	return decode(settings)
+	return cfg, nil
 }
 
 func readFile(v *viper.Viper, file string) error {
@@ -63,8 +67,38 @@ func readFile(v *viper.Viper, file string) error {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
 	v.SetConfigType("yaml")
-	if err := v.ReadConfig(bytes.NewReader(data)); err != nil {
+	err = oneMapping(data)
+	if err == nil {
+		err = v.ReadConfig(bytes.NewReader(data))
+	}
+	if err != nil {
 		return fmt.Errorf("%s is not a YAML file of settings: %s", file, unquoted(err))
+	}
+	return nil
+}
+
+// errForm are files that are YAML, and whose settings would be left out without
+// a word.
+type errForm string
+
+func (e errForm) Error() string { return string(e) }
+
+// oneMapping looks at what a file consists of, and leaves its settings alone.
+func oneMapping(data []byte) error {
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	var first, second yaml.Node
+	if err := documents.Decode(&first); errors.Is(err, io.EOF) {
+		return nil // nothing but comments
+	} else if err != nil {
+		return err
+	}
+	if top := first.Content[0]; top.Kind != yaml.MappingNode && top.Tag != "!!null" {
+		return errForm("it has no keys; write each section with its settings below, as configs/reference.yaml does")
+	}
+	if err := documents.Decode(&second); err == nil {
+		return errForm(fmt.Sprintf("line %d begins a second document; have all settings in one, without a --- between them", second.Line))
+	} else if !errors.Is(err, io.EOF) {
+		return err
 	}
 	return nil
 }
@@ -72,11 +106,18 @@ func readFile(v *viper.Viper, file string) error {
 // The YAML library's words for a broken file. Its other errors quote values.
 var (
 	yamlSyntax = regexp.MustCompile(`yaml: (line \d+: )?(did not find|found|could not find|mapping values|block|control characters|unknown escape)\b.*`)
+	yamlTwice  = regexp.MustCompile(`line (\d+): mapping key .* already defined at line (\d+)`)
 	yamlLine   = regexp.MustCompile(`line \d+`)
 )
 
 // unquoted tells err without the values in it: one may be a secret.
 func unquoted(err error) string {
+	if form, ok := errors.AsType[errForm](err); ok {
+		return form.Error()
+	}
+	if twice := yamlTwice.FindStringSubmatch(err.Error()); twice != nil {
+		return fmt.Sprintf("line %s has a key that line %s has too; keep one of them", twice[1], twice[2])
+	}
 	if said := yamlSyntax.FindString(err.Error()); said != "" {
 		return said
 	}
@@ -143,6 +184,7 @@ func readSecrets(settings map[string]any, leaves map[string]bool) error {
 			// YAML makes other numbers of 0123 and 1e5.
 			if _, ok := parent[k].(string); !ok && parent[k] != nil && reflect.TypeOf(parent[k]) != reflect.TypeFor[chunk.Secret]() {
 				errs = append(errs, fmt.Errorf("%s%s: is not text: put it in quotes", strings.TrimSuffix(key, name), k))
+				parent[k] = ""
 			}
 		}
 		file, _ := parent[name+fileSuffix].(string)
@@ -179,6 +221,7 @@ func decode(settings map[string]any) (Config, error) {
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
 			modelDefaults,
 			unitsOfDurations,
+			wholeNumbers,
 			mapstructure.StringToTimeDurationHookFunc(),
 			mapstructure.StringToWeakSliceHookFunc(","),
 			mapstructure.TextUnmarshallerHookFunc(),
@@ -214,6 +257,18 @@ func unitsOfDurations(from, to reflect.Type, data any) (any, error) {
 	}
 	if v := reflect.ValueOf(data); v.IsValid() && !v.IsZero() {
 		return nil, errors.New("want a duration with its unit, such as 200ms, 45s or 2m")
+	}
+	return data, nil
+}
+
+// wholeNumbers refuses what weak typing would round, and numbers for a yes or no.
+func wholeNumbers(from, to reflect.Type, data any) (any, error) {
+	number := reflect.ValueOf(data)
+	switch {
+	case to.Kind() == reflect.Bool && (number.CanInt() || number.CanFloat()):
+		return nil, errors.New("want true or false")
+	case number.CanFloat() && (reflect.Zero(to).CanInt() || reflect.Zero(to).CanUint()) && number.Float() != math.Trunc(number.Float()):
+		return nil, errors.New("want a whole number")
 	}
 	return data, nil
 }

@@ -3,11 +3,15 @@ package configs
 import (
 	"encoding"
 	"fmt"
+	"net/url"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"chunktide/chunk"
 )
 
 // YAML is the settings as a file of them, in the order of reference.yaml; each
@@ -62,7 +66,7 @@ func yamlOf(v reflect.Value) (*yaml.Node, error) {
 		}
 		return list, nil
 	case reflect.String:
-		return scalar("!!str", v.String()), nil
+		return scalar("!!str", withoutUser(v.String())), nil
 	case reflect.Bool:
 		return scalar("!!bool", strconv.FormatBool(v.Bool())), nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -70,7 +74,7 @@ func yamlOf(v reflect.Value) (*yaml.Node, error) {
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return scalar("!!int", strconv.FormatUint(v.Uint(), 10)), nil
 	case reflect.Float32, reflect.Float64:
-		return scalar("!!float", strconv.FormatFloat(v.Float(), 'g', -1, 64)), nil
+		return scalarFloat(v.Float()), nil
 	default:
 		return nil, fmt.Errorf("a setting of type %s", v.Type())
 	}
@@ -91,6 +95,29 @@ func yamlOfStruct(v reflect.Value) (*yaml.Node, error) {
 		section.Content = append(section.Content, scalar("!!str", name), value)
 	}
 	return section, nil
+}
+
+// withoutUser hides what stands before the host of a URL, where some put a
+// password. That a worker refuses such a URL does not keep it from being shown.
+func withoutUser(s string) string {
+	scheme, rest, isURL := strings.Cut(s, "://")
+	at := strings.LastIndex(rest, "@")
+	if !isURL || at < 0 {
+		return s
+	}
+	if u, err := url.Parse(s); err == nil && u.User == nil {
+		return s // the @ is in its path
+	}
+	return scheme + "://" + chunk.Secret("it").String() + rest[at:]
+}
+
+// scalarFloat leaves whole numbers without the tag that YAML else asks for.
+func scalarFloat(f float64) *yaml.Node {
+	value := strconv.FormatFloat(f, 'g', -1, 64)
+	if strings.ContainsAny(value, ".eIN") {
+		return scalar("!!float", value)
+	}
+	return scalar("!!int", value)
 }
 
 func scalar(tag, value string) *yaml.Node {

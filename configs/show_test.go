@@ -97,3 +97,39 @@ func TestTheSettingsAreShown(t *testing.T) {
 		t.Errorf("%v\n%s", err, shown)
 	}
 }
+
+// A worker refuses most of these, and whoever asks why shows its settings.
+func TestPasswordsInURLsAreNotShown(t *testing.T) {
+	for url, want := range map[string]string{
+		"http://u:hunter2@h:1/p":     "http://***@h:1/p",
+		"http://hunter2@h":           "http://***@h",
+		"http://u:hun/ter2@h":        "http://***@h",
+		"http://u:%zzhunter2@h@i/":   "http://***@i/",
+		"://u:hunter2@h":             "://***@h",
+		"http://h:1/a@b":             "http://h:1/a@b", // the control: nothing to hide
+		"http://h:1":                 "http://h:1",
+		"someone@a host, but no URL": "someone@a host, but no URL",
+	} {
+		cfg := Default()
+		cfg.Embedder.Remote.URL, cfg.Tracing.Endpoint, cfg.Kafka.SASL.OAuth.TokenURL = url, url, url
+		tree, err := cfg.Tree()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := func(keys ...string) any {
+			var value any = tree
+			for _, k := range keys {
+				value = value.(map[string]any)[k]
+			}
+			return value
+		}
+		for _, got := range []any{at("embedder", "remote", "url"), at("tracing", "endpoint"), at("kafka", "sasl", "oauth", "token_url")} {
+			if got != want {
+				t.Errorf("%s is shown as %v", url, got)
+			}
+		}
+		if text, err := cfg.YAML(); err != nil || strings.Contains(string(text), "hunter2") || strings.Contains(string(text), "!!float") {
+			t.Errorf("%s: %v, or a password or a tag stands in\n%s", url, err, text)
+		}
+	}
+}
