@@ -71,6 +71,17 @@ func ParseSpan(text string) (Span, error) {
 	return s, nil
 }
 
+func (s Span) String() string {
+	p := Place{s.Partition, s.First}
+	switch s.Last {
+	case s.First:
+		return p.String()
+	case math.MaxInt64:
+		return p.String() + "-"
+	}
+	return fmt.Sprintf("%s-%d", p, s.Last)
+}
+
 // Filter chooses letters; the zero value chooses all. Several kinds of
 // conditions must all hold, of the reasons and of the spans any.
 type Filter struct {
@@ -99,13 +110,21 @@ func (f *Filter) names(p Place) bool {
 	})
 }
 
-// Choose returns the letters that the filter takes, in their order.
-func (f *Filter) Choose(letters []Letter) []Letter {
+// Choose returns the letters that the filter takes, in their order. A span
+// with an end in which there is no letter at all is an error: it was mistyped,
+// or what was there is deleted.
+func (f *Filter) Choose(letters []Letter) ([]Letter, error) {
+	for _, s := range f.Spans {
+		one := Filter{Spans: []Span{s}}
+		if s.Last < math.MaxInt64 && !slices.ContainsFunc(letters, func(l Letter) bool { return one.takes(&l) }) {
+			return nil, fmt.Errorf("no dead letter at %s: chunktide dlq list --records names those that there are", s)
+		}
+	}
 	var out []Letter
 	for i := range letters {
 		if f.takes(&letters[i]) {
 			out = append(out, letters[i])
 		}
 	}
-	return out
+	return out, nil
 }

@@ -147,7 +147,11 @@ func TestFilters(t *testing.T) {
 		{Filter{Reasons: []string{"no_before"}}, ""},
 	} {
 		var got []string
-		for _, l := range c.filter.Choose(letters) {
+		chosen, err := c.filter.Choose(letters)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, l := range chosen {
 			got = append(got, l.Place.String())
 		}
 		if strings.Join(got, " ") != c.want {
@@ -155,6 +159,12 @@ func TestFilters(t *testing.T) {
 		}
 		if c.filter.Empty() != (len(got) == len(letters)) {
 			t.Errorf("%+v is empty: %v", c.filter, c.filter.Empty())
+		}
+	}
+	for text, there := range map[string]bool{"0:1-2": true, "0:2-99": true, "0:3-": true, "9:0-": true, "0:3": false, "9:0-4": false, "0:0": false} {
+		f := Filter{Spans: []Span{span("1:1"), span(text)}}
+		if _, err := f.Choose(letters); (err == nil) != there || !there && !strings.Contains(err.Error(), "no dead letter at "+text) {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 	groups := Groups(letters)

@@ -149,7 +149,10 @@ func (r *run) run(ctx context.Context, visit func(Verdict) error) error {
 	if err != nil {
 		return err
 	}
-	chosen := r.Filter.Choose(box.Letters)
+	chosen, err := r.Filter.Choose(box.Letters)
+	if err != nil {
+		return err
+	}
 	if r.forgetful {
 		for i := range chosen {
 			chosen[i].Redriven = nil

@@ -127,7 +127,10 @@ the dead-letter topic), where its original lay, its sizes and its key, but not w
 			if err != nil {
 				return err
 			}
-			letters := filter.Choose(box.Letters)
+			letters, err := filter.Choose(box.Letters)
+			if err != nil {
+				return err
+			}
 			out := lettersListed{Topic: box.Topic, Letters: len(letters), Groups: deadletter.Groups(letters), Foreign: box.Foreign}
 			if records {
 				out.Records = letters
@@ -148,13 +151,13 @@ func (a *app) printLetters(l lettersListed, records bool) error {
 	if records {
 		fmt.Fprintln(table, "LETTER\tWRITTEN\tREASON\tSTAGE\tORIGINAL\tVALUE\tKEY\tREDRIVEN")
 		for _, r := range l.Records {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Place, r.Written.UTC().Format(time.RFC3339), printable(r.Reason), printable(r.Stage), printable(r.Original.String()),
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Place, r.Written.UTC().Format(time.RFC3339), orDash(printable(r.Reason)), orDash(printable(r.Stage)), printable(r.Original.String()),
 				printable(sizeOf(r)), orDash(quoted(r.Key)), redrivenAt(r.Redriven))
 		}
 	} else {
 		fmt.Fprintln(table, "REASON\tLETTERS\tREDRIVEN\tFIRST\tLAST\tSTAGES\tTOPICS")
 		for _, g := range l.Groups {
-			fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", printable(g.Reason), g.Letters, g.Redriven, g.First.UTC().Format(time.RFC3339), g.Last.UTC().Format(time.RFC3339),
+			fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", orDash(printable(g.Reason)), g.Letters, g.Redriven, g.First.UTC().Format(time.RFC3339), g.Last.UTC().Format(time.RFC3339),
 				strings.Join(g.Stages, ", "), strings.Join(g.Topics, ", "))
 		}
 	}
@@ -164,8 +167,16 @@ func (a *app) printLetters(l lettersListed, records bool) error {
 	if l.Foreign > 0 {
 		fmt.Fprintf(a.io.err, "%d records of %s are no dead letters of Chunktide's\n", l.Foreign, l.Topic)
 	}
-	_, err := fmt.Fprintf(a.io.err, "%d letters of %s\n", l.Letters, l.Topic)
+	_, err := fmt.Fprintf(a.io.err, "%s of %s\n", numberOf(l.Letters, "letter"), l.Topic)
 	return err
+}
+
+// numberOf is a number with its noun.
+func numberOf(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprint(n, " ", noun)
 }
 
 func sizeOf(l deadletter.Letter) string {

@@ -90,11 +90,14 @@ func (a *app) redrive(ctx context.Context, filter deadletter.Filter, send bool) 
 			out.Letters = append(out.Letters, v)
 			return nil
 		})
+	if failed != nil && len(out.Letters) == 0 {
+		return failed // nothing is known of any letter
+	}
 	if err := errors.Join(failed, a.printRedriven(out)); err != nil {
 		return err
 	}
 	if refused > 0 {
-		return fmt.Errorf("%d letters cannot be sent as they are; chunktide dlq explain says what to do", refused)
+		return fmt.Errorf("%s cannot be sent unchanged; chunktide dlq explain says what to do", numberOf(refused, "letter"))
 	}
 	return nil
 }
@@ -113,15 +116,15 @@ func (a *app) printRedriven(r redriven) error {
 		case v.Send:
 			what = "would be sent"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.Place, v.Reason, v.Original, what)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.Place, orDash(printable(v.Reason)), printable(v.Original.String()), printable(what))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	if r.DryRun {
-		_, err := fmt.Fprintf(a.io.err, "%d letters would be sent, %d left; nothing was changed: --yes sends them\n", r.Sent, r.Left)
+		_, err := fmt.Fprintf(a.io.err, "%s would be sent, %d left; nothing was changed: --yes sends them\n", numberOf(r.Sent, "letter"), r.Left)
 		return err
 	}
-	_, err := fmt.Fprintf(a.io.err, "%d letters were sent, %d left\n", r.Sent, r.Left)
+	_, err := fmt.Fprintf(a.io.err, "%s sent, %d left\n", numberOf(r.Sent, "letter"), r.Left)
 	return err
 }

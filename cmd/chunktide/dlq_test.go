@@ -119,6 +119,11 @@ func TestDLQIsCalledWrongly(t *testing.T) {
 	if code, _, errs := d.do("", "dlq", "explain", "0:99"); code != exitFailed || !strings.Contains(errs, "no dead letter at 0:99") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
+	for _, args := range [][]string{{"redrive", "--offset", "0:99"}, {"redrive", "--offset", "99:0-4", "--yes"}, {"list", "--offset", "99:0"}} {
+		if code, out, errs := d.do("", append([]string{"dlq"}, args...)...); code != exitFailed || out != "" || !strings.Contains(errs, "no dead letter at") || strings.Contains(errs, "would be sent") {
+			t.Errorf("%q: exit %d, %s%s", args, code, out, errs)
+		}
+	}
 	// A topic that does not exist holds no letters.
 	none := decodeJSON[lettersListed](t, d.must("", "dlq", "list", "-o", "json", "--set", "kafka.dead_letter_topic=nowhere"))
 	if none.Letters != 0 || none.Topic != "nowhere" || len(none.Groups) != 0 {

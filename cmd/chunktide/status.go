@@ -88,7 +88,7 @@ with differences, a worker that says it is unwell or stands still. Dead letters 
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if timeout <= 0 {
-				return usagef("--timeout %s: want a time", timeout)
+				return usagef("--timeout %s: want a time above 0, such as 5s", timeout)
 			}
 			cfg, _, err := a.loadQuiet(configs.Kafka, configs.Qdrant, configs.Cache, configs.AdminAPI)
 			if err != nil {

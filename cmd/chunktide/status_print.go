@@ -100,7 +100,7 @@ func (r *statusReport) print(out io.Writer) error {
 		row("migration", "cannot be seen: %s", r.Migrations.Error)
 	}
 	for _, m := range r.Migrations.Running {
-		row("migration", "to %s: %s, %d points, %d records behind, %d workers", m.Collection.Name, m.Phase, m.Collection.Points, m.Lag, m.Members)
+		row("migration", "to %s: %s, %d points, %d records behind, %s", m.Collection.Name, m.Phase, m.Collection.Points, m.Lag, numberOf(m.Members, "worker"))
 	}
 	r.printLetters(row)
 	switch {
@@ -214,10 +214,10 @@ func (r *statusReport) printLetters(row func(string, string, ...any)) {
 		return
 	}
 	row("dead letters", "%d, of which %d were redriven; the newest %s ago: %s, from %s", l.Letters, l.Redriven, ago(r.At, l.Newest.Written),
-		printable(l.Newest.Reason), printable(l.Newest.Original.String()))
+		orDash(printable(l.Newest.Reason)), printable(l.Newest.Original.String()))
 	var reasons []string
 	for _, g := range l.Reasons {
-		reasons = append(reasons, fmt.Sprintf("%s %d", printable(g.Reason), g.Letters))
+		reasons = append(reasons, fmt.Sprintf("%s %d", orDash(printable(g.Reason)), g.Letters))
 	}
 	row("", "%s", some(reasons, 8))
 }
