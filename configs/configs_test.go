@@ -91,10 +91,13 @@ func TestMistakesAreErrors(t *testing.T) {
 		"no YAML":                   {file: "kafka: [", says: "YAML"},
 		"a fraction":                {file: "kafka: {fetch_max_bytes: 1.5}", says: "'kafka.fetch_max_bytes' want a whole number"},
 		"a number for a yes":        {file: "kafka: {next_gen: 2}", says: "'kafka.next_gen' want true or false"},
+		"no number at all":          {file: "kafka: {fetch_max_bytes: .inf}", says: "'kafka.fetch_max_bytes' want a whole number"},
+		"too large a number":        {file: "kafka: {fetch_max_bytes: 1e30}", says: "'kafka.fetch_max_bytes' want a whole number"},
+		"a number for a secret":     {file: "serve: {models: [{remote: {api_key: 0123}}]}", says: "remote.api_key' is not text"},
 		"two documents":             {file: "kafka: {group: a}\n---\nkafka: {group: b}", says: "line 2 begins a second document"},
 		"no mapping":                {file: "hello", says: "it has no keys"},
 		"a list":                    {file: "- kafka", says: "it has no keys"},
-		"a key twice":               {file: "kafka:\n  group: a\n  group: b", says: "line 3 has a key that line 2 has too"},
+		"a key twice":               {file: "kafka:\n  group: a\n  group: b", says: "line 3 has the key group, which line 2 has too"},
 		"no key=value":              {set: []string{"x"}, says: "key=value"},
 		"secret twice":              {file: "qdrant: {api_key: a, api_key_file: b}", says: "qdrant.api_key_file"},
 		"secret file that is not":   {file: "qdrant: {api_key_file: /no/such/file}", says: "qdrant.api_key_file"},
@@ -113,13 +116,46 @@ func TestMistakesAreErrors(t *testing.T) {
 		t.Errorf("two mistakes are not a line each: %v", err)
 	}
 	_, err := Load(write(t, "kafka: {topicz: [a], session_timeout: soon}\nqdrant: {api_key: [x], api_key_file: 7}\nadmin: {token: {a: b}}"), []string{"x"}, []string{"CHUNKTIDE_KAFKA_GRUP=x"})
-	for _, part := range []string{"topicz", "session_timeout", "qdrant.api_key:", "qdrant.api_key_file:", "admin.token:", "--set x", "CHUNKTIDE_KAFKA_GRUP"} {
+	for _, part := range []string{"topicz", "session_timeout", "qdrant.api_key:", "qdrant.api_key_file:", "admin.token:", "--set, number 1", "CHUNKTIDE_KAFKA_GRUP"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("all that is wrong is not told at once, %s is left out: %v", part, err)
 		}
 	}
 	if _, err := Load("no-such-file.yaml", nil, nil); err == nil {
 		t.Error("a missing file was read")
+	}
+}
+
+func TestMistakesDoNotQuoteSecrets(t *testing.T) {
+	for _, tt := range []struct{ file, set string }{
+		{set: "qdrant.api_key:hunter2"},
+		{set: "qdrant.api_key hunter2"},
+		{set: "=hunter2"},
+		{file: "{hunter2, hunter2}"},
+		{file: "qdrant: hunter2"},
+		{file: "qdrant:\n  api_key: hunter2\n  api_key: hunter2"},
+		{file: "admin: {token: [hunter2]}"},
+		{file: "serve: {models: [{remote: {api_key: [hunter2]}}]}"},
+		{file: "embedder: {remote: {url: ['http://u:hunter2@h']}}"},
+		{file: "hunter2"},
+		{file: "kafka: {group: a}\n---\nhunter2"},
+	} {
+		path, set := "", []string{"kafka.group=a"}
+		if tt.file != "" {
+			path = write(t, tt.file)
+		}
+		if tt.set != "" {
+			set = append(set, tt.set)
+		}
+		if _, err := Load(path, set, nil); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v, want an error without the secret", tt, err)
+		}
+	}
+	// The controls: what is right, and the text of the environment.
+	cfg, err := Load(write(t, "kafka: {next_gen: true, quarantine_after: 2.0}\nserve: {models: [{remote: {api_key: '0123'}}]}"),
+		nil, []string{"CHUNKTIDE_KAFKA_CREATE_TOPICS_ENABLED=1", "CHUNKTIDE_KAFKA_FETCH_MAX_BYTES=16"})
+	if err != nil || !cfg.Kafka.NextGen || cfg.Kafka.FetchMaxBytes != 16 || cfg.Kafka.QuarantineAfter != 2 || !cfg.Kafka.CreateTopics.Enabled || cfg.Serve.Models[0].Remote.APIKey.Reveal() != "0123" {
+		t.Errorf("%v: what is right was refused, or taken for something else", err)
 	}
 }
 

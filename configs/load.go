@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -106,7 +107,7 @@ func oneMapping(data []byte) error {
 // The YAML library's words for a broken file. Its other errors quote values.
 var (
 	yamlSyntax = regexp.MustCompile(`yaml: (line \d+: )?(did not find|found|could not find|mapping values|block|control characters|unknown escape)\b.*`)
-	yamlTwice  = regexp.MustCompile(`line (\d+): mapping key .* already defined at line (\d+)`)
+	yamlTwice  = regexp.MustCompile(`line (\d+): mapping key (".*") already defined at line (\d+)`)
 	yamlLine   = regexp.MustCompile(`line \d+`)
 )
 
@@ -116,7 +117,7 @@ func unquoted(err error) string {
 		return form.Error()
 	}
 	if twice := yamlTwice.FindStringSubmatch(err.Error()); twice != nil {
-		return fmt.Sprintf("line %s has a key that line %s has too; keep one of them", twice[1], twice[2])
+		return fmt.Sprintf("line %s has %s, which line %s has too; keep one of them", twice[1], keyName(twice[2]), twice[3])
 	}
 	if said := yamlSyntax.FindString(err.Error()); said != "" {
 		return said
@@ -126,6 +127,18 @@ func unquoted(err error) string {
 		where = "somewhere"
 	}
 	return where + " a value is not what is wanted there; put one that begins with *, & or ! in quotes"
+}
+
+// keyName names a key if settings have it: what is another may be a secret that
+// got where a key belongs.
+func keyName(quoted string) string {
+	name, err := strconv.Unquote(quoted)
+	for key := range leavesOf(reflect.TypeFor[Config](), "") {
+		if err == nil && slices.Contains(strings.Split(key, "."), name) {
+			return "the key " + name
+		}
+	}
+	return "a key"
 }
 
 // applyEnv takes the CHUNKTIDE_ variables. A name that is no key is a typing
@@ -161,10 +174,11 @@ func EnvName(key string) string {
 
 func applySet(v *viper.Viper, set []string) error {
 	var errs []error
-	for _, pair := range set {
+	for i, pair := range set {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok || key == "" {
-			errs = append(errs, fmt.Errorf("--set %s: want key=value, such as kafka.group=mine", pair))
+			// The pair is not quoted: it may be a secret.
+			errs = append(errs, fmt.Errorf("--set, number %d of them: want key=value, such as kafka.group=mine", i+1))
 			continue
 		}
 		v.Set(key, value)
@@ -221,7 +235,7 @@ func decode(settings map[string]any) (Config, error) {
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(
 			modelDefaults,
 			unitsOfDurations,
-			wholeNumbers,
+			noWeakNumbers,
 			mapstructure.StringToTimeDurationHookFunc(),
 			mapstructure.StringToWeakSliceHookFunc(","),
 			mapstructure.TextUnmarshallerHookFunc(),
@@ -261,13 +275,17 @@ func unitsOfDurations(from, to reflect.Type, data any) (any, error) {
 	return data, nil
 }
 
-// wholeNumbers refuses what weak typing would round, and numbers for a yes or no.
-func wholeNumbers(from, to reflect.Type, data any) (any, error) {
+// noWeakNumbers refuses what weak typing would round, and numbers for a yes or
+// no or for a secret: those of a list, which readSecrets does not see.
+func noWeakNumbers(from, to reflect.Type, data any) (any, error) {
 	number := reflect.ValueOf(data)
+	whole := reflect.Zero(to).CanInt() || reflect.Zero(to).CanUint()
 	switch {
+	case to == reflect.TypeFor[chunk.Secret]() && data != nil && from.Kind() != reflect.String:
+		return nil, errors.New("is not text: put it in quotes")
 	case to.Kind() == reflect.Bool && (number.CanInt() || number.CanFloat()):
 		return nil, errors.New("want true or false")
-	case number.CanFloat() && (reflect.Zero(to).CanInt() || reflect.Zero(to).CanUint()) && number.Float() != math.Trunc(number.Float()):
+	case whole && number.CanFloat() && (number.Float() != math.Trunc(number.Float()) || math.Abs(number.Float()) >= 1<<63):
 		return nil, errors.New("want a whole number")
 	}
 	return data, nil

@@ -3,8 +3,8 @@ package configs
 import (
 	"encoding"
 	"fmt"
-	"net/url"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -97,19 +97,25 @@ func yamlOfStruct(v reflect.Value) (*yaml.Node, error) {
 	return section, nil
 }
 
-// withoutUser hides what stands before the host of a URL, where some put a
-// password. That a worker refuses such a URL does not keep it from being shown.
+// withoutUser hides what stands before the host of a URL or an address, where
+// some put a password. That a worker refuses such a URL does not keep it from
+// being shown. It goes by the last @ and not by what url.Parse takes for the
+// user: of http://u:#word@h and http://u:1/word@h that is nothing. So the path
+// of a URL is hidden too where an @ is in it. A name such as me@realm stays.
 func withoutUser(s string) string {
-	scheme, rest, isURL := strings.Cut(s, "://")
-	at := strings.LastIndex(rest, "@")
-	if !isURL || at < 0 {
+	at := strings.LastIndex(s, "@")
+	if at < 0 || !strings.Contains(s[:at], ":") {
 		return s
 	}
-	if u, err := url.Parse(s); err == nil && u.User == nil {
-		return s // the @ is in its path
+	scheme, _, isURL := strings.Cut(s[:at], "://")
+	if !isURL || !urlScheme.MatchString(scheme) {
+		return chunk.Secret("it").String() + s[at:]
 	}
-	return scheme + "://" + chunk.Secret("it").String() + rest[at:]
+	return scheme + "://" + chunk.Secret("it").String() + s[at:]
 }
+
+// What is no scheme may be a part of the password.
+var urlScheme = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*$`)
 
 // scalarFloat leaves whole numbers without the tag that YAML else asks for.
 func scalarFloat(f float64) *yaml.Node {

@@ -105,13 +105,23 @@ func TestPasswordsInURLsAreNotShown(t *testing.T) {
 		"http://hunter2@h":           "http://***@h",
 		"http://u:hun/ter2@h":        "http://***@h",
 		"http://u:%zzhunter2@h@i/":   "http://***@i/",
-		"://u:hunter2@h":             "://***@h",
-		"http://h:1/a@b":             "http://h:1/a@b", // the control: nothing to hide
+		"http://u:#hunter2@h":        "http://***@h", // url.Parse sees no user in these three
+		"http://u:?hunter2@h":        "http://***@h",
+		"http://u:1/hunter2@h":       "http://***@h",
+		"u:hunter2@h:6334":           "***@h:6334",
+		"u:hunter2://x@h":            "***@h",
+		"//u:hunter2@h":              "***@h",
+		"http:/u:hunter2@h":          "***@h",
+		"://u:hunter2@h":             "***@h",
+		"http://h:1/a":               "http://h:1/a", // from here the controls: nothing to hide
 		"http://h:1":                 "http://h:1",
+		"h:6334":                     "h:6334",
+		"me@realm":                   "me@realm",
 		"someone@a host, but no URL": "someone@a host, but no URL",
 	} {
 		cfg := Default()
 		cfg.Embedder.Remote.URL, cfg.Tracing.Endpoint, cfg.Kafka.SASL.OAuth.TokenURL = url, url, url
+		cfg.Kafka.Brokers = []string{url}
 		tree, err := cfg.Tree()
 		if err != nil {
 			t.Fatal(err)
