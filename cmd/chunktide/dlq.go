@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -158,7 +159,7 @@ func (a *app) printLetters(l lettersListed, records bool) error {
 		fmt.Fprintln(table, "REASON\tLETTERS\tREDRIVEN\tFIRST\tLAST\tSTAGES\tTOPICS")
 		for _, g := range l.Groups {
 			fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", orDash(printable(g.Reason)), g.Letters, g.Redriven, g.First.UTC().Format(time.RFC3339), g.Last.UTC().Format(time.RFC3339),
-				strings.Join(g.Stages, ", "), strings.Join(g.Topics, ", "))
+				printable(strings.Join(g.Stages, ", ")), printable(strings.Join(g.Topics, ", ")))
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -211,6 +212,14 @@ func printable(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// rows writes a name and what it is, a line each. Much of it comes from records
+// and from servers.
+func rows(table io.Writer) func(name, format string, args ...any) {
+	return func(name, format string, args ...any) {
+		fmt.Fprintf(table, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
 }
 
 func redrivenAt(r *deadletter.Redriven) string {

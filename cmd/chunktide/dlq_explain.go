@@ -103,9 +103,9 @@ func (a *app) printExplained(e letterExplained) error {
 		return a.printJSON(e)
 	}
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
+	row := rows(table)
 	row("letter", "%s, written %s", e.Place, e.Written.UTC().Format(time.RFC3339))
-	row("reason", "%s, at %s", e.Reason, orDash(e.Stage))
+	row("reason", "%s, at %s", orDash(e.Reason), orDash(e.Stage))
 	row("message", "%s", orDash(printable(e.Message)))
 	if e.Advice != nil {
 		row("meaning", "%s", e.Advice.Happened)

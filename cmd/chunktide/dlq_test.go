@@ -134,3 +134,30 @@ func TestDLQIsCalledWrongly(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Anyone who may write to the topic chooses the headers: they must not be
+// commands to the terminal of whoever looks.
+func TestForeignHeadersAreNoCommands(t *testing.T) {
+	const command = "x\x1b[2J\x07"
+	origin := deadletter.Original{Topic: command}
+	letter := deadletter.Letter{
+		Reason: command, Stage: command, Message: command, Key: command, Omitted: command, From: command, Original: origin,
+		Redriven: &deadletter.Redriven{To: origin},
+	}
+	if strings.ContainsRune(printable(command), '\x1b') {
+		t.Error("printable leaves it")
+	}
+	verdict := deadletter.Verdict{Letter: letter, Why: command}
+	group := deadletter.Group{Reason: command, Stages: []string{command}, Topics: []string{command}}
+	for name, print := range map[string]func(*app) error{
+		"list":    func(a *app) error { return a.printLetters(lettersListed{Groups: []deadletter.Group{group}}, false) },
+		"records": func(a *app) error { return a.printLetters(lettersListed{Records: []deadletter.Letter{letter}}, true) },
+		"redrive": func(a *app) error { return a.printRedriven(redriven{Letters: []deadletter.Verdict{verdict}}) },
+		"explain": func(a *app) error { return a.printExplained(letterExplained{Verdict: verdict}) },
+	} {
+		var out strings.Builder
+		if err := print(&app{io: stdio{out: &out, err: &out}}); err != nil || !strings.Contains(out.String(), "x") || strings.ContainsAny(out.String(), "\x1b\x07") {
+			t.Errorf("%s: %v, %q", name, err, out.String())
+		}
+	}
+}

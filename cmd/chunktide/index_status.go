@@ -113,7 +113,7 @@ func groupLag(ctx context.Context, cfg consumer.Config) (int64, error) {
 
 func (a *app) printStatus(s indexStatus) error {
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
+	row := rows(table)
 	row("collection", "%s (%s)", s.Name, s.Status)
 	row("model", "%s, %d dimensions", s.Model.Version, s.Model.Dim)
 	row("aliases", "%s", orDash(strings.Join(s.Aliases, ", ")))

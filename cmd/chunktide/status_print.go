@@ -93,7 +93,7 @@ const shownPartitions = 12
 
 func (r *statusReport) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
+	row := rows(table)
 	r.printIndex(row)
 	r.printGroup(row)
 	if r.Migrations.Error != "" {

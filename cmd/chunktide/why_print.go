@@ -49,7 +49,7 @@ func (a *app) printWhy(e explained, o whyOptions) error {
 		return a.printJSON(e)
 	}
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
+	row := rows(table)
 	row("point", "%s in %s", e.ID, e.Collection)
 	if e.Point == nil {
 		row("", "the collection has no such point")
