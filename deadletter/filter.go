@@ -82,6 +82,10 @@ func (s Span) String() string {
 	return fmt.Sprintf("%s-%d", p, s.Last)
 }
 
+func (s Span) holds(p Place) bool {
+	return s.Partition == p.Partition && s.First <= p.Offset && p.Offset <= s.Last
+}
+
 // Filter chooses letters; the zero value chooses all. Several kinds of
 // conditions must all hold, of the reasons and of the spans any.
 type Filter struct {
@@ -105,9 +109,7 @@ func (f *Filter) takes(l *Letter) bool {
 
 // names reports whether a span holds the place.
 func (f *Filter) names(p Place) bool {
-	return slices.ContainsFunc(f.Spans, func(s Span) bool {
-		return s.Partition == p.Partition && s.First <= p.Offset && p.Offset <= s.Last
-	})
+	return slices.ContainsFunc(f.Spans, func(s Span) bool { return s.holds(p) })
 }
 
 // Choose returns the letters that the filter takes, in their order. A span
@@ -115,8 +117,7 @@ func (f *Filter) names(p Place) bool {
 // or what was there is deleted.
 func (f *Filter) Choose(letters []Letter) ([]Letter, error) {
 	for _, s := range f.Spans {
-		one := Filter{Spans: []Span{s}}
-		if s.Last < math.MaxInt64 && !slices.ContainsFunc(letters, func(l Letter) bool { return one.takes(&l) }) {
+		if s.Last < math.MaxInt64 && !slices.ContainsFunc(letters, func(l Letter) bool { return s.holds(l.Place) }) {
 			return nil, fmt.Errorf("no dead letter at %s: chunktide dlq list --records names those that there are", s)
 		}
 	}

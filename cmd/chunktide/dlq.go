@@ -152,14 +152,14 @@ func (a *app) printLetters(l lettersListed, records bool) error {
 	if records {
 		fmt.Fprintln(table, "LETTER\tWRITTEN\tREASON\tSTAGE\tORIGINAL\tVALUE\tKEY\tREDRIVEN")
 		for _, r := range l.Records {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Place, r.Written.UTC().Format(time.RFC3339), orDash(printable(r.Reason)), orDash(printable(r.Stage)), printable(r.Original.String()),
-				printable(sizeOf(r)), orDash(quoted(r.Key)), redrivenAt(r.Redriven))
+			cells(table, r.Place, r.Written.UTC().Format(time.RFC3339), orDash(r.Reason), orDash(r.Stage), r.Original,
+				sizeOf(r), orDash(quoted(r.Key)), redrivenAt(r.Redriven))
 		}
 	} else {
 		fmt.Fprintln(table, "REASON\tLETTERS\tREDRIVEN\tFIRST\tLAST\tSTAGES\tTOPICS")
 		for _, g := range l.Groups {
-			fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\n", orDash(printable(g.Reason)), g.Letters, g.Redriven, g.First.UTC().Format(time.RFC3339), g.Last.UTC().Format(time.RFC3339),
-				printable(strings.Join(g.Stages, ", ")), printable(strings.Join(g.Topics, ", ")))
+			cells(table, orDash(g.Reason), g.Letters, g.Redriven, g.First.UTC().Format(time.RFC3339), g.Last.UTC().Format(time.RFC3339),
+				strings.Join(g.Stages, ", "), strings.Join(g.Topics, ", "))
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -214,12 +214,19 @@ func printable(text string) string {
 	}, text)
 }
 
-// rows writes a name and what it is, a line each. Much of it comes from records
+// cells writes a line of a table. Much of what stands in it comes from records
 // and from servers.
-func rows(table io.Writer) func(name, format string, args ...any) {
-	return func(name, format string, args ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+func cells(table io.Writer, values ...any) {
+	line := make([]string, len(values))
+	for i, v := range values {
+		line[i] = printable(fmt.Sprint(v))
 	}
+	fmt.Fprintln(table, strings.Join(line, "\t"))
+}
+
+// rows writes a name and what it is, a line each.
+func rows(table io.Writer) func(name, format string, args ...any) {
+	return func(name, format string, args ...any) { cells(table, name, fmt.Sprintf(format, args...)) }
 }
 
 func redrivenAt(r *deadletter.Redriven) string {

@@ -106,7 +106,7 @@ func (a *app) printExplained(e letterExplained) error {
 	row := rows(table)
 	row("letter", "%s, written %s", e.Place, e.Written.UTC().Format(time.RFC3339))
 	row("reason", "%s, at %s", orDash(e.Reason), orDash(e.Stage))
-	row("message", "%s", orDash(printable(e.Message)))
+	row("message", "%s", orDash(e.Message))
 	if e.Advice != nil {
 		row("meaning", "%s", e.Advice.Happened)
 		row("what to do", "%s", e.Advice.Do)
@@ -119,10 +119,10 @@ func (a *app) printExplained(e letterExplained) error {
 	if !e.Time.IsZero() {
 		row("", "its time is %s", e.Time.UTC().Format(time.RFC3339Nano))
 	}
-	row("content", "key %d bytes, value %s", e.KeyBytes, printable(sizeOf(e.Letter)))
+	row("content", "key %d bytes, value %s", e.KeyBytes, sizeOf(e.Letter))
 	row("key", "%s", orDash(quoted(e.Key)))
 	if e.From != "" {
-		row("history", "the original was redriven itself, from letter %s", printable(e.From))
+		row("history", "the original was redriven itself, from letter %s", e.From)
 	}
 	if e.Redriven != nil {
 		row("redriven", "on %s, to %s", e.Redriven.At.UTC().Format(time.RFC3339), e.Redriven.To)

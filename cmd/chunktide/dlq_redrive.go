@@ -116,7 +116,7 @@ func (a *app) printRedriven(r redriven) error {
 		case v.Send:
 			what = "would be sent"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.Place, orDash(printable(v.Reason)), printable(v.Original.String()), printable(what))
+		cells(table, v.Place, orDash(v.Reason), v.Original, what)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -214,10 +214,10 @@ func (r *statusReport) printLetters(row func(string, string, ...any)) {
 		return
 	}
 	row("dead letters", "%d, of which %d were redriven; the newest %s ago: %s, from %s", l.Letters, l.Redriven, ago(r.At, l.Newest.Written),
-		orDash(printable(l.Newest.Reason)), printable(l.Newest.Original.String()))
+		orDash(l.Newest.Reason), l.Newest.Original)
 	var reasons []string
 	for _, g := range l.Reasons {
-		reasons = append(reasons, fmt.Sprintf("%s %d", orDash(printable(g.Reason)), g.Letters))
+		reasons = append(reasons, fmt.Sprintf("%s %d", orDash(g.Reason), g.Letters))
 	}
 	row("", "%s", some(reasons, 8))
 }

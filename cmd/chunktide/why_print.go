@@ -70,7 +70,7 @@ func (a *app) printWhy(e explained, o whyOptions) error {
 		if l.Redriven != nil {
 			sent = "redriven to " + l.Redriven.To.String()
 		}
-		row("dead letter", "%s: %s, of %s, %s", l.Place, l.Reason, printable(l.Original.String()), sent)
+		row("dead letter", "%s: %s, of %s, %s", l.Place, l.Reason, l.Original, sent)
 	}
 	e.printLog(row)
 	if err := table.Flush(); err != nil {
@@ -124,7 +124,7 @@ func (e *explained) printRecord(row func(string, string, ...any)) {
 		row("record", "no longer there: retention or compaction took it")
 		return
 	case r.Malformed != "":
-		row("record", "there, but with these settings it is refused: %s", printable(r.Malformed))
+		row("record", "there, but with these settings it is refused: %s", r.Malformed)
 		return
 	}
 	text := ""
@@ -140,7 +140,7 @@ func (e *explained) printRecord(row func(string, string, ...any)) {
 	}
 	row("record", "there: %s, of %s, key %s%s", op, r.Time.UTC().Format(time.RFC3339Nano), orDash(quoted(r.Key)), text)
 	if r.From != "" {
-		row("", "redriven from letter %s", printable(r.From))
+		row("", "redriven from letter %s", r.From)
 	}
 }
 
