@@ -54,7 +54,7 @@ func TestControlLagWithoutTheLooksStandsStill(t *testing.T) {
 	if lag := s.Lag(); lag != 3 {
 		t.Errorf("lag %d, want 3: something else refreshes it, and the test above shows nothing", lag)
 	}
-	if err := s.lookAtEnds(ctx(t)); err != nil {
+	if _, err := s.lookAtEnds(ctx(t)); err != nil {
 		t.Fatal(err)
 	}
 	if lag := s.Lag(); lag != 5 {

@@ -99,16 +99,19 @@ func (c Config) start() (kgo.Offset, error) {
 	return kgo.NewOffset().AfterMilli(at.UnixMilli()), nil
 }
 
+func (c Config) isolation() kgo.IsolationLevel {
+	if c.Isolation == "read_uncommitted" {
+		return kgo.ReadUncommitted()
+	}
+	return kgo.ReadCommitted()
+}
+
 // groupOptions are those of the source's one client.
 func (s *Source) groupOptions() ([]kgo.Opt, error) {
 	cfg := s.cfg
 	start, err := cfg.start()
 	if err != nil {
 		return nil, err
-	}
-	isolation := kgo.ReadCommitted()
-	if cfg.Isolation == "read_uncommitted" {
-		isolation = kgo.ReadUncommitted()
 	}
 	opts := []kgo.Opt{
 		kgo.ConsumeTopics(cfg.Topics...),
@@ -120,7 +123,7 @@ func (s *Source) groupOptions() ([]kgo.Opt, error) {
 		kgo.BrokerMaxReadBytes(cfg.ResponseMaxBytes),
 		kgo.FetchMaxWait(cfg.FetchMaxWait),
 		kgo.MaxDecompressBatchBytes(cfg.DecompressMaxBytes),
-		kgo.FetchIsolationLevel(isolation),
+		kgo.FetchIsolationLevel(cfg.isolation()),
 		// Commit and abort markers occupy offsets. Seen as records without
 		// events, they let the committed offset reach the end of the log.
 		kgo.KeepControlRecords(),

@@ -35,11 +35,14 @@ func (s *Source) watchEnds() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(s.intake, lookTimeout)
-		err := s.lookAtEnds(ctx)
+		ends, err := s.lookAtEnds(ctx)
 		cancel()
 		if err != nil && s.intake.Err() == nil {
 			s.metrics.looksFailed.Inc()
 			s.logger.Debug("the log's end is not known anew; the backlog is counted from what was seen before", "error", err)
+		}
+		if s.finite == nil { // another look goes only to the end of its range
+			s.settle(ends, every)
 		}
 	}
 }
@@ -52,14 +55,15 @@ func (s *Source) lookSoon() {
 	}
 }
 
-func (s *Source) lookAtEnds(ctx context.Context) error {
+// lookAtEnds returns the ends that it notes.
+func (s *Source) lookAtEnds(ctx context.Context) (map[topicPartition]int64, error) {
 	ends, err := listEnds(ctx, s.admin, s.cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	starts, err := s.startsWanted(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +76,7 @@ func (s *Source) lookAtEnds(ctx context.Context) error {
 		}
 	}
 	s.meter(0)
-	return nil
+	return ends, nil
 }
 
 // startsWanted asks where partitions begin that nothing was committed or read

@@ -70,7 +70,7 @@ func (f *finite) read(parts map[topicPartition]*partition) bool {
 		return false
 	}
 	for id, p := range parts {
-		if !f.passed(id, p.next) {
+		if !f.passed(id, p.reached()) {
 			return false
 		}
 	}
@@ -83,7 +83,7 @@ func (f *finite) read(parts map[topicPartition]*partition) bool {
 func (f *finite) over(parts map[topicPartition]*partition) bool {
 	for id := range f.ends {
 		p, mine := parts[id]
-		if mine && f.passed(id, p.next) || f.passed(id, f.committed[id]) {
+		if mine && f.passed(id, p.reached()) || f.passed(id, f.committed[id]) {
 			continue
 		}
 		return false
@@ -102,7 +102,8 @@ const (
 	lookTimeout = 10 * time.Second
 )
 
-// watchOthers tells a finite source how far the others are.
+// watchOthers tells a finite source what it cannot read: where there is nothing
+// left, and how far the others are.
 func (s *Source) watchOthers() {
 	tick := time.NewTicker(othersEvery)
 	defer tick.Stop()
@@ -112,6 +113,8 @@ func (s *Source) watchOthers() {
 		case <-s.intake.Done():
 			return
 		}
+		s.settleRead()
+		s.settle(s.finite.ends, tailQuiet)
 		ctx, cancel := context.WithTimeout(s.intake, lookTimeout)
 		err := s.lookAtOthers(ctx)
 		cancel()

@@ -40,7 +40,7 @@ func (s *Source) room() bool {
 			return false
 		}
 		s.mu.Lock()
-		ok := s.former.full == "" && s.former.bytes+s.inFlight <= s.cfg.BufferBytes
+		ok := s.roomy()
 		w := wakeup{changed: s.changed}
 		s.mu.Unlock()
 		if ok {
@@ -50,6 +50,11 @@ func (s *Source) room() bool {
 			return false
 		}
 	}
+}
+
+// roomy reports whether another poll is wanted. The mutex must be held.
+func (s *Source) roomy() bool {
+	return s.former.full == "" && s.former.bytes+s.inFlight <= s.cfg.BufferBytes
 }
 
 // poll takes what the client has fetched, at most as many records as a batch

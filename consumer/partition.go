@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -26,6 +27,10 @@ func sortedKeys[V any](m map[topicPartition]V) []topicPartition {
 // mutex guards it.
 type partition struct {
 	topicPartition
+	// begun says that it is known whether the group has an offset, moved when
+	// that was, or when something was last read.
+	begun bool
+	moved time.Time
 	// gone marks an assignment that has ended.
 	gone bool
 	// stopping ends the intake while the partition is being given back: what
@@ -77,8 +82,11 @@ func (p *partition) handOut(last *kgo.Record, tokens int) *span {
 func (p *partition) advance() {
 	n := 0
 	for n < len(p.spans) && p.spans[n].acked {
-		last := p.spans[n].last
-		p.done = kgo.EpochOffset{Epoch: last.Epoch, Offset: last.Offset + 1}
+		// An empty tail that was passed may have records with another leader, whose
+		// log was not compacted yet: they count, but do not lead back.
+		if last := p.spans[n].last; last.Offset >= p.done.Offset {
+			p.done = kgo.EpochOffset{Epoch: last.Epoch, Offset: last.Offset + 1}
+		}
 		n++
 	}
 	if n > 0 {
@@ -118,6 +126,6 @@ func (p *partition) readTo(first, last, end int64) {
 	if p.first < 0 {
 		p.first = first
 	}
-	p.next = last + 1
+	p.next, p.moved = last+1, time.Now()
 	p.end = max(p.next, end)
 }

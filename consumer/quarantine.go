@@ -160,6 +160,16 @@ func (p *partition) progress() {
 	}
 }
 
+// outlive forgets the deaths at done: the records that may have killed are no
+// longer in the log.
+func (p *partition) outlive() {
+	p.found.deaths = 0
+	if p.found.until <= p.done.Offset {
+		p.found.until = 0
+	}
+	p.note = p.found
+}
+
 // forgive takes the mark back when a partition is let go in order.
 func (p *partition) forgive() {
 	switch {

@@ -40,7 +40,11 @@ func (s *Source) begin(_ context.Context, offsets map[string]map[int32]kgo.Offse
 	for topic, ps := range offsets {
 		for n, offset := range ps {
 			p := s.parts[topicPartition{topic, n}]
-			if p == nil || p.next >= 0 {
+			if p == nil {
+				continue
+			}
+			p.begun, p.moved = true, time.Now()
+			if p.next >= 0 {
 				continue
 			}
 			at := offset.EpochOffset().Offset

@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"chunktide/chunk"
 )
@@ -126,10 +125,6 @@ func Scan(ctx context.Context, cfg Config, ranges []Range, decode func(chunk.Rec
 	if len(s.open) == 0 {
 		return nil
 	}
-	s.isolation = kgo.ReadCommitted()
-	if cfg.Isolation == "read_uncommitted" {
-		s.isolation = kgo.ReadUncommitted()
-	}
 	var err error
 	s.client, err = connect(ctx, cfg,
 		kgo.ConsumePartitions(consume),
@@ -137,7 +132,7 @@ func Scan(ctx context.Context, cfg Config, ranges []Range, decode func(chunk.Rec
 		kgo.BrokerMaxReadBytes(cfg.ResponseMaxBytes),
 		kgo.FetchMaxWait(min(cfg.FetchMaxWait, scanQuiet)),
 		kgo.MaxDecompressBatchBytes(cfg.DecompressMaxBytes),
-		kgo.FetchIsolationLevel(s.isolation),
+		kgo.FetchIsolationLevel(cfg.isolation()),
 		kgo.KeepControlRecords(), // they are positions too
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.WithLogger(clientLog{logger}))
@@ -157,12 +152,11 @@ const scanQuiet = 500 * time.Millisecond
 
 // scan is one run of Scan. It is used by one goroutine.
 type scan struct {
-	cfg       Config
-	client    *kgo.Client
-	isolation kgo.IsolationLevel
-	decode    func(chunk.Record) ([]chunk.Event, error)
-	visit     func(Visited) error
-	logger    *slog.Logger
+	cfg    Config
+	client *kgo.Client
+	decode func(chunk.Record) ([]chunk.Event, error)
+	visit  func(Visited) error
+	logger *slog.Logger
 	// open are the ranges that are not read to their ends; From moves along.
 	open map[topicPartition]*Range
 }
@@ -222,10 +216,12 @@ func (s *scan) run(ctx context.Context) error {
 		if !quiet {
 			continue
 		}
+		var open []Range
 		for _, id := range sortedKeys(s.open) {
-			if s.exhausted(ctx, s.open[id]) {
-				s.finish(id)
-			}
+			open = append(open, *s.open[id])
+		}
+		for _, r := range exhausted(ctx, s.client, s.cfg, open) {
+			s.finish(topicPartition{r.Topic, r.Partition})
 		}
 	}
 	return nil
@@ -303,70 +299,4 @@ func (s *scan) fetchError(f kgo.FetchTopicPartition) error {
 func (s *scan) finish(id topicPartition) {
 	delete(s.open, id)
 	s.client.RemoveConsumePartitions(map[string][]int32{id.topic: {id.partition}})
-}
-
-// exhausted asks the partition's leader whether there is a record left in the
-// range: the last offsets of a range may be without any (compaction, an empty
-// batch), and then no record ever comes that shows its end. It is false
-// whenever that cannot be told; what is wrong then comes out where the records
-// are read.
-func (s *scan) exhausted(ctx context.Context, r *Range) bool {
-	limited, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	topics, err := kadm.NewClient(s.client).ListTopics(limited, r.Topic)
-	if err != nil || topics.Error() != nil {
-		return false
-	}
-	for at := r.From; ; {
-		p, ok := s.fetchOne(limited, topics[r.Topic], r.Partition, at)
-		if !ok {
-			return false
-		}
-		stable := p.LastStableOffset
-		if s.cfg.Isolation == "read_uncommitted" {
-			stable = p.HighWatermark
-		}
-		if len(p.RecordBatches) == 0 {
-			return stable >= r.To
-		}
-		found, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-			KeepControlRecords: true, Offset: at, IsolationLevel: s.isolation, Topic: r.Topic, Partition: r.Partition,
-		}, &p, kgo.DefaultDecompressor(), nil)
-		switch {
-		case found.Err != nil:
-			return false
-		case len(found.Records) > 0:
-			return found.Records[0].Offset >= r.To
-		case next >= r.To:
-			return true
-		case next <= at:
-			return false
-		}
-		at = next
-	}
-}
-
-// fetchOne reads the record batch at an offset, by a request of its own.
-func (s *scan) fetchOne(ctx context.Context, topic kadm.TopicDetail, partition int32, at int64) (kmsg.FetchResponseTopicPartition, bool) {
-	var none kmsg.FetchResponseTopicPartition
-	req := kmsg.NewPtrFetchRequest()
-	req.MinBytes, req.MaxBytes, req.IsolationLevel = 0, 1, 1 // the first batch comes whatever its size
-	if s.cfg.Isolation == "read_uncommitted" {
-		req.IsolationLevel = 0
-	}
-	t, p := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
-	p.Partition, p.FetchOffset, p.PartitionMaxBytes = partition, at, 1
-	t.Topic, t.TopicID, t.Partitions = topic.Topic, topic.ID, append(t.Partitions, p)
-	req.Topics = append(req.Topics, t)
-	answer, err := s.client.Broker(int(topic.Partitions[partition].Leader)).RetriableRequest(ctx, req)
-	if err != nil {
-		return none, false
-	}
-	resp, ok := answer.(*kmsg.FetchResponse)
-	// A broker that throttles answers with nothing, which then says nothing.
-	if !ok || resp.ErrorCode != 0 || resp.ThrottleMillis > 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return none, false
-	}
-	got := resp.Topics[0].Partitions[0]
-	return got, got.ErrorCode == 0 && got.Partition == partition
 }

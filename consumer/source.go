@@ -287,6 +287,7 @@ func (s *Source) Close(ctx context.Context) error {
 	err := within(ctx, s.loops.Wait)
 	if err == nil {
 		s.forgiveAll(s.all())
+		s.settleRead()
 		err = s.commitNow(ctx)
 	}
 	if leave := s.client.LeaveGroupContext(ctx); leave != nil {

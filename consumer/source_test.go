@@ -162,7 +162,7 @@ func TestLagGrowsWhileNothingIsRead(t *testing.T) {
 	s := open(t, cfg, reg)
 	b := next(t, s)
 	w.produce(t, 0, "b", "c")
-	if err := s.lookAtEnds(ctx(t)); err != nil {
+	if _, err := s.lookAtEnds(ctx(t)); err != nil {
 		t.Fatal(err)
 	}
 	if lag := s.Lag(); lag != 3 {
