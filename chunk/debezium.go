@@ -78,12 +78,11 @@ func (m *message) envelopeVersion(op Op, o, source, current object) (Version, er
 	if field, ok := strings.CutPrefix(path, "source."); ok {
 		holder, key = source, field
 	}
-	// A connector that has positions left this one out. A fallback would be far
-	// above every position, and no later change of the chunk would pass it.
-	if value, ok := holder[key]; ok && value == nil {
-		return 0, Permanentf(ReasonBadVersion, "%s is null, so the change has no version: use a connector version that fills it for snapshots, or map another column (events.debezium.version)", path)
+	value, ok := holder[key]
+	if !ok {
+		return 0, nil
 	}
-	return version(path, holder[key])
+	return m.decoder.cfg.Debezium.SnapshotBehind.version(path, value, o["op"])
 }
 
 // flattened decodes what Debezium's ExtractNewRecordState leaves: the row, with
@@ -118,10 +117,11 @@ func (m *message) flattenedVersion(op Op, o object) (Version, error) {
 	// add.fields names source.lsn either __source_lsn or __lsn.
 	for _, key := range []string{"__" + strings.ReplaceAll(path, ".", "_"), "__" + path[strings.LastIndex(path, ".")+1:]} {
 		if value, ok := o[key]; ok {
-			if value == nil {
-				return 0, Permanentf(ReasonBadVersion, "%s is null, so the change has no version", key)
+			behind := m.decoder.cfg.Debezium.SnapshotBehind
+			if behind > 0 && o["__op"] == nil && op != Delete {
+				return 0, Permanentf(ReasonBadVersion, "__op is missing, so nothing tells a snapshot's row from a change (events.debezium.snapshot_behind): add op to the connector's add.fields")
 			}
-			return version(key, value)
+			return behind.version(key, value, o["__op"])
 		}
 	}
 	return 0, nil

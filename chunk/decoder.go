@@ -55,6 +55,15 @@ type DebeziumFields struct {
 	// versionless: the row that is gone holds the version of its last state.
 	// docs/CDC.md says what a snapshot needs of source.lsn.
 	Version string `mapstructure:"version"`
+	// SnapshotBehind lowers the version of a snapshot's rows (op r) by so much, in
+	// the version's unit: bytes of the log for source.lsn. It must reach from the
+	// snapshot back to the first change of the oldest transaction that was open
+	// then, else rows that such a one changed stay as they were. The word all is
+	// below every change, and right where the topic lacks none since its first
+	// snapshot; it also takes rows whose version is null, as those of incremental
+	// snapshots are. 0 takes snapshots as they are. It counts whenever a record is
+	// read, so all who read the topic must have the same. docs/CDC.md says which.
+	SnapshotBehind SnapshotBehind `mapstructure:"snapshot_behind"`
 	// UnavailableValue is the connector's unavailable.value.placeholder.
 	UnavailableValue string `mapstructure:"unavailable_value"`
 }
@@ -125,6 +134,9 @@ func (c DecoderConfig) Validate() error {
 		if column == "" {
 			errs = append(errs, fmt.Errorf("debezium.%s: name the column", key))
 		}
+	}
+	if err := c.validateSnapshotBehind(); err != nil {
+		errs = append(errs, err)
 	}
 	if strings.HasSuffix(c.Debezium.Version, "ts_ns") {
 		errs = append(errs, fmt.Errorf("debezium.version: %s counts nanoseconds, which exceed 2^53; use source.lsn or source.ts_us", c.Debezium.Version))

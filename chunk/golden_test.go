@@ -168,7 +168,7 @@ func TestDebeziumGoldensWrapped(t *testing.T) {
 
 // flatten does what Debezium's ExtractNewRecordState does, with
 // delete.handling.mode=rewrite and add.fields=op,source.lsn,source.ts_ms.
-func flatten(t *testing.T, value []byte) []byte {
+func flatten(t testing.TB, value []byte) []byte {
 	var e struct {
 		Before, After map[string]json.RawMessage
 		Op            string

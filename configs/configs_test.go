@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"chunktide/chunk"
 )
 
 func write(t *testing.T, content string) string {
@@ -76,6 +78,25 @@ func TestLaterSourcesWin(t *testing.T) {
 	}
 }
 
+// A number as YAML has it, and what only text can be.
+func TestSnapshotBehindIsRead(t *testing.T) {
+	for value, want := range map[string]chunk.SnapshotBehind{"16777216": 1 << 24, "all": chunk.BehindAll, `"7"`: 7} {
+		cfg, err := Load(write(t, "events: {debezium: {snapshot_behind: "+value+"}}"), nil, nil)
+		if err != nil || cfg.Events.Debezium.SnapshotBehind != want {
+			t.Errorf("%s: %d, %v; want %d", value, cfg.Events.Debezium.SnapshotBehind, err, want)
+		}
+		// What chunktide config shows is read again.
+		shown, err := cfg.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Load(write(t, string(shown)), nil, nil)
+		if err != nil || again.Events.Debezium.SnapshotBehind != want {
+			t.Errorf("%s, as it is shown: %d, %v; want %d", value, again.Events.Debezium.SnapshotBehind, err, want)
+		}
+	}
+}
+
 func TestMistakesAreErrors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		file string
@@ -91,6 +112,7 @@ func TestMistakesAreErrors(t *testing.T) {
 		"no YAML":                   {file: "kafka: [", says: "YAML"},
 		"a fraction":                {file: "kafka: {fetch_max_bytes: 1.5}", says: "'kafka.fetch_max_bytes' want a whole number"},
 		"a number for a yes":        {file: "kafka: {next_gen: 2}", says: "'kafka.next_gen' want true or false"},
+		"neither number nor word":   {file: "events: {debezium: {snapshot_behind: 16MiB}}", says: "is neither a whole number nor all"},
 		"no number at all":          {file: "kafka: {fetch_max_bytes: .inf}", says: "'kafka.fetch_max_bytes' want a whole number"},
 		"too large a number":        {file: "kafka: {fetch_max_bytes: 1e30}", says: "'kafka.fetch_max_bytes' want a whole number"},
 		"a number for a secret":     {file: "serve: {models: [{remote: {api_key: 0123}}]}", says: "remote.api_key' is not text"},

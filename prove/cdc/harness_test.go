@@ -140,8 +140,9 @@ func (l *line) properties(name string, replace map[string]string) string {
 	return path
 }
 
-// connect starts Kafka Connect with the connector.
-func (l *line) connect() {
+// connect starts Kafka Connect with the connector, which knows of no earlier one
+// and takes a snapshot.
+func (l *line) connect() *realservers.Command {
 	l.t.Helper()
 	if found, _ := filepath.Glob(jars + "/debezium-connector-postgres-*.jar"); len(found) == 0 {
 		l.t.Fatalf("the jars are not in %s: run make setup-cdc", jars)
@@ -163,6 +164,8 @@ func (l *line) connect() {
 	connector := l.properties("debezium.properties", map[string]string{
 		"database.hostname": "127.0.0.1", "database.port": fmt.Sprint(l.postgres.Port),
 		"topic.creation.default.partitions": "3", "topic.creation.default.replication.factor": "1",
+		// The next line, which deploy/cdc has no need of.
+		"heartbeat.interval.ms": "10000\nsignal.data.collection=public.signals",
 	})
 	c, err := realservers.StartCommand(l.t.Context(), dir, realservers.CommandOptions{
 		Name: "connect", Bin: "java", Env: append(os.Environ(), "CHUNKS_DB_PASSWORD=unused"),
@@ -195,6 +198,7 @@ func (l *line) connect() {
 			l.t.Logf("Kafka Connect:\n%s", c.LogTail())
 		}
 	})
+	return c
 }
 
 // wait looks again and again until something outside this process holds.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -177,6 +178,42 @@ func (x *index) level(when string) {
 		differs = difference(table, x.holds())
 		return len(differs) == 0
 	}, func() string { return fmt.Sprintf("%d chunks differ: %.10q", len(differs), differs) })
+}
+
+// level waits until each of the indexes equals the table.
+func level(indexes []*index, when string) {
+	for _, x := range indexes {
+		x.l.t.Helper()
+		x.level(when)
+	}
+}
+
+// verify compares the index with the topic, as its worker's settings and more
+// say, and returns what is printed.
+func (x *index) verify(more ...string) (string, error) {
+	x.l.t.Helper()
+	args := []string{"index", "verify", "--config", deploy + "chunktide.yaml", "--sample", "0", "--show", "10000"}
+	for _, s := range x.settings {
+		args = append(args, "--set", s)
+	}
+	out, err := exec.CommandContext(x.l.t.Context(), x.l.bin, append(args, more...)...).CombinedOutput()
+	return string(out), err
+}
+
+// topicEnd is how many records the topic has had.
+func (l *line) topicEnd() (total int64) {
+	l.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(l.kafka.Addr))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer client.Close()
+	ends, err := kadm.NewClient(client).ListEndOffsets(l.t.Context(), topic)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
+	return total
 }
 
 // done waits until the group has committed all that is in the topic.

@@ -149,6 +149,8 @@ func kind(t reflect.Type) string {
 		return "string"
 	case reflect.TypeFor[configs.Bytes]():
 		return "size"
+	case reflect.TypeFor[chunk.SnapshotBehind]():
+		return "whole number, or all"
 	case reflect.TypeFor[[]embedder.Config]():
 		return "list of sections like embedder"
 	}
