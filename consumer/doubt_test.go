@@ -3,6 +3,7 @@ package consumer
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"chunktide/devstack/cable"
 )
 
 // doubtful is a bare source with one partition, at whose first offset the
@@ -152,4 +155,27 @@ func TestWithoutItsMarkARecordInDoubtStays(t *testing.T) {
 		}
 	}
 	refusal.Remove() // or the source could not commit at its end
+}
+
+// The churn's members do not keep a record in doubt until they give up waiting
+// for another, which does not come before it is acknowledged.
+func TestChurnMembersSettleWhatIsInDoubt(t *testing.T) {
+	t.Parallel()
+	const records = 20
+	m := newMortal(t, 1)
+	m.fill(0, records, -1)
+	m.leave(doubt{until: records})
+	s := m.open(t, m.cfg)
+	l := &ledger{t: t, applied: []map[int64]int{{}}}
+	one := &member{w: m.world, ledger: l, cfg: m.cfg, rng: rand.New(rand.NewPCG(1, 0)), lives: map[string]int{}}
+	for done, _ := l.counts(); done < records; done, _ = l.counts() {
+		inFlight, err := one.work(ctx(t), s, cable.New(m.net.DialContext), records)
+		if err != nil {
+			t.Fatalf("%d of %d records applied: %v", done, records, err)
+		}
+		one.settleAll(inFlight)
+	}
+	if n := one.lives["waits with batches in hand"]; n > 0 {
+		t.Errorf("waited %d times for a record that could not come", n)
+	}
 }
