@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -130,7 +129,7 @@ func Scan(ctx context.Context, cfg Config, ranges []Range, decode func(chunk.Rec
 		kgo.ConsumePartitions(consume),
 		kgo.FetchMaxBytes(cfg.FetchMaxBytes),
 		kgo.BrokerMaxReadBytes(cfg.ResponseMaxBytes),
-		kgo.FetchMaxWait(min(cfg.FetchMaxWait, scanQuiet)),
+		kgo.FetchMaxWait(min(cfg.FetchMaxWait, tailQuiet)),
 		kgo.MaxDecompressBatchBytes(cfg.DecompressMaxBytes),
 		kgo.FetchIsolationLevel(cfg.isolation()),
 		kgo.KeepControlRecords(), // they are positions too
@@ -145,10 +144,6 @@ func Scan(ctx context.Context, cfg Config, ranges []Range, decode func(chunk.Rec
 	}
 	return s.run(ctx)
 }
-
-// scanQuiet is how long nothing may come before the partitions are asked
-// whether there is anything left.
-const scanQuiet = 500 * time.Millisecond
 
 // scan is one run of Scan. It is used by one goroutine.
 type scan struct {
@@ -194,7 +189,7 @@ func (s *scan) check(ctx context.Context) error {
 
 func (s *scan) run(ctx context.Context) error {
 	for len(s.open) > 0 {
-		limited, cancel := context.WithTimeout(ctx, scanQuiet)
+		limited, cancel := context.WithTimeout(ctx, tailQuiet)
 		fetches := s.client.PollRecords(limited, s.cfg.Batch.Events)
 		cancel()
 		if err := ctx.Err(); err != nil {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"chunktide/chunk"
@@ -132,6 +134,22 @@ func TestScanEndsInACompactionGap(t *testing.T) {
 	if err := tx.EndTransaction(ctx(t), kgo.TryAbort); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A broker whose tiered storage takes long answers without a batch and without an
+// error, whoever asks. What lies there is not to be missed.
+func TestScanWaitsForTieredStorage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.produce(t, 0, "a")
+	var asked atomic.Int64
+	w.shape(t, func(q question) ([][]byte, *kerr.Error, bool) {
+		if q.asked {
+			asked.Add(1)
+		}
+		return nil, nil, asked.Load() <= 2 // then it has come
+	})
+	w.mustScan(t, w.finiteConfig(), []string{"0.0 a"}, Range{topic, 0, 0, 1})
 }
 
 func TestScanStepsOverABomb(t *testing.T) {

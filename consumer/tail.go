@@ -61,12 +61,18 @@ func (a *asker) exhausted(ctx context.Context, topic kadm.TopicDetail, r Range) 
 		if !ok {
 			return false
 		}
-		stable := p.LastStableOffset
-		if a.uncommitted {
-			stable = p.HighWatermark
-		}
 		if len(p.RecordBatches) == 0 {
-			return stable >= r.To
+			// By itself that says nothing, whatever end comes with it: a broker that
+			// throttles answers so, and one whose tiered storage (KIP-405) does not
+			// bring the records in time. Only the batch behind the range tells, even
+			// if it is of an open transaction.
+			if a.uncommitted {
+				return false
+			}
+			all := *a
+			all.isolation, all.uncommitted = kgo.ReadUncommitted(), true
+			r.From = at
+			return all.exhausted(ctx, topic, r)
 		}
 		found, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 			KeepControlRecords: true, Offset: at, IsolationLevel: a.isolation, Topic: r.Topic, Partition: r.Partition,
@@ -106,8 +112,7 @@ func (a *asker) fetch(ctx context.Context, topic kadm.TopicDetail, partition int
 		return none, false
 	}
 	resp, ok := answer.(*kmsg.FetchResponse)
-	// A broker that throttles answers with nothing, which then says nothing.
-	if !ok || resp.ErrorCode != 0 || resp.ThrottleMillis > 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+	if !ok || resp.ErrorCode != 0 || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
 		return none, false
 	}
 	got := resp.Topics[0].Partitions[0]
@@ -209,7 +214,7 @@ func (s *Source) tails(ends map[topicPartition]int64, quiet time.Duration) []tai
 // again when reading has failed: what was polled then went nowhere. The mutex
 // must be held.
 func (s *Source) idle(p *partition) bool {
-	if s.reading || !p.begun || p.gone || p.stopping || len(p.spans) > 0 {
+	if s.err != nil || s.reading || !p.begun || p.gone || p.stopping || len(p.spans) > 0 {
 		return false
 	}
 	for i := range s.former.items {

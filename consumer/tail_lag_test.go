@@ -93,6 +93,7 @@ func TestTailsThatMayBeEmpty(t *testing.T) {
 		"something came just now":     {func(_ *Source, p *partition) { p.moved = time.Now() }, -1},
 		"in flight":                   {func(_ *Source, p *partition) { p.handOut(&kgo.Record{Offset: 4}, 0) }, -1},
 		"waiting":                     {func(s *Source, p *partition) { s.feed(p, 4, 5) }, -1},
+		"reading has failed":          {func(s *Source, _ *partition) { s.err = io.ErrUnexpectedEOF }, -1},
 		"being decoded":               {func(s *Source, _ *partition) { s.reading = true }, -1},
 		"being taken away":            {func(_ *Source, p *partition) { p.stopping = true }, -1},
 		"no room":                     {func(s *Source, _ *partition) { s.inFlight = s.cfg.BufferBytes + 1 }, -1},
