@@ -120,6 +120,11 @@ func TestMistakesAreErrors(t *testing.T) {
 		"no mapping":                {file: "hello", says: "it has no keys"},
 		"a list":                    {file: "- kafka", says: "it has no keys"},
 		"a key twice":               {file: "kafka:\n  group: a\n  group: b", says: "line 3 has the key group, which line 2 has too"},
+		"a key in two cases":        {file: "kafka:\n  group: a\n  Group: b", says: "line 3 has the key Group, which is the key group of line 2; keep one"},
+		"a section in two cases":    {file: "kafka: {group: a}\nKAFKA: {topics: [b]}", says: "line 2 has the key KAFKA, which is the key kafka of line 1; keep one"},
+		"a key with its section":    {file: "kafka.group: a\nkafka: {group: b}", says: "line 2 has the key group, which is the key kafka.group of line 1; keep one"},
+		"a key of a list in two":    {file: "serve: {models: [{remote: {url: a}}, {remote: {url: a, URL: b}}]}", says: "the key URL, which is the key url of line 1"},
+		"a secret for a key, twice": {file: "kafka: {hunter2: a, Hunter2: b}", says: "line 1 has a key, which is a key of line 1"},
 		"no key=value":              {set: []string{"x"}, says: "key=value"},
 		"secret twice":              {file: "qdrant: {api_key: a, api_key_file: b}", says: "qdrant.api_key_file"},
 		"secret file that is not":   {file: "qdrant: {api_key_file: /no/such/file}", says: "qdrant.api_key_file"},
@@ -173,8 +178,9 @@ func TestMistakesDoNotQuoteSecrets(t *testing.T) {
 			t.Errorf("%q: %v, want an error without the secret", tt, err)
 		}
 	}
-	// The controls: what is right, and the text of the environment.
-	cfg, err := Load(write(t, "kafka: {next_gen: true, quarantine_after: 2.0}\nserve: {models: [{remote: {api_key: '0123'}}]}"),
+	// The controls: what is right, and the text of the environment. Keys of one
+	// name in two sections, or two entries of a list, are two.
+	cfg, err := Load(write(t, "Kafka: {next_gen: true, Quarantine_After: 2.0, tls: {enabled: false}}\nqdrant.tls: {enabled: false}\nserve: {models: [{remote: {api_key: '0123'}}, {remote: {api_key: b}}]}"),
 		nil, []string{"CHUNKTIDE_KAFKA_CREATE_TOPICS_ENABLED=1", "CHUNKTIDE_KAFKA_FETCH_MAX_BYTES=16"})
 	if err != nil || !cfg.Kafka.NextGen || cfg.Kafka.FetchMaxBytes != 16 || cfg.Kafka.QuarantineAfter != 2 || !cfg.Kafka.CreateTopics.Enabled || cfg.Serve.Models[0].Remote.APIKey.Reveal() != "0123" {
 		t.Errorf("%v: what is right was refused, or taken for something else", err)

@@ -10,7 +10,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -101,13 +100,12 @@ func oneMapping(data []byte) error {
 	} else if !errors.Is(err, io.EOF) {
 		return err
 	}
-	return nil
+	return noKeyTwice(&first, "", map[string]keyPlace{})
 }
 
 // The YAML library's words for a broken file. Its other errors quote values.
 var (
 	yamlSyntax = regexp.MustCompile(`yaml: (line \d+: )?(did not find|found|could not find|mapping values|block|control characters|unknown escape)\b.*`)
-	yamlTwice  = regexp.MustCompile(`line (\d+): mapping key (".*") already defined at line (\d+)`)
 	yamlLine   = regexp.MustCompile(`line \d+`)
 )
 
@@ -115,9 +113,6 @@ var (
 func unquoted(err error) string {
 	if form, ok := errors.AsType[errForm](err); ok {
 		return form.Error()
-	}
-	if twice := yamlTwice.FindStringSubmatch(err.Error()); twice != nil {
-		return fmt.Sprintf("line %s has %s, which line %s has too; keep one of them", twice[1], keyName(twice[2]), twice[3])
 	}
 	if said := yamlSyntax.FindString(err.Error()); said != "" {
 		return said
@@ -127,18 +122,6 @@ func unquoted(err error) string {
 		where = "somewhere"
 	}
 	return where + " a value is not what is wanted there; put one that begins with *, & or ! in quotes"
-}
-
-// keyName names a key if settings have it: what is another may be a secret that
-// got where a key belongs.
-func keyName(quoted string) string {
-	name, err := strconv.Unquote(quoted)
-	for key := range leavesOf(reflect.TypeFor[Config](), "") {
-		if err == nil && slices.Contains(strings.Split(key, "."), name) {
-			return "the key " + name
-		}
-	}
-	return "a key"
 }
 
 // applyEnv takes the CHUNKTIDE_ variables. A name that is no key is a typing

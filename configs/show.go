@@ -66,7 +66,7 @@ func yamlOf(v reflect.Value) (*yaml.Node, error) {
 		}
 		return list, nil
 	case reflect.String:
-		return scalar("!!str", withoutUser(v.String())), nil
+		return scalar("!!str", withoutQuery(withoutUser(v.String()))), nil
 	case reflect.Bool:
 		return scalar("!!bool", strconv.FormatBool(v.Bool())), nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -114,8 +114,37 @@ func withoutUser(s string) string {
 	return scheme + "://" + chunk.Secret("it").String() + s[at:]
 }
 
+// withoutQuery hides the values that a URL or an address has behind its path,
+// where some put a token. The names stay, since they say what is set. A text
+// with a question mark in it, such as embedder.query_prefix, is no URL.
+func withoutQuery(s string) string {
+	at := strings.IndexAny(s, "?#")
+	if at < 0 || !urlOrAddress.MatchString(s[:at]) && !query.MatchString(s) {
+		return s
+	}
+	parts := queryPart.FindAllString(s[at:], -1)
+	for i, part := range parts {
+		name, value, named := strings.Cut(part[1:], "=")
+		switch {
+		case named:
+			parts[i] = part[:1] + name + "=" + chunk.Secret(value).String()
+		default:
+			parts[i] = part[:1] + chunk.Secret(name).String()
+		}
+	}
+	return s[:at] + strings.Join(parts, "")
+}
+
 // What is no scheme may be a part of the password.
 var urlScheme = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*$`)
+
+var (
+	urlOrAddress = regexp.MustCompile(`(?s)^(([a-zA-Z][a-zA-Z0-9+.-]*:)?//.*|[a-zA-Z][a-zA-Z0-9+.-]*:/.*|[^\s/]+:\d+(/.*)?)$`)
+	// query is one behind anything that could be a host and its path.
+	query = regexp.MustCompile(`^[^\s?#]+\?[\w.-]+=`)
+	// A part is what separates it from the one before, and what follows.
+	queryPart = regexp.MustCompile(`[?#&;][^?#&;]*`)
+)
 
 // scalarFloat leaves whole numbers without the tag that YAML else asks for.
 func scalarFloat(f float64) *yaml.Node {

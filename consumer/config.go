@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -210,14 +212,26 @@ func (p *problems) unless(ok bool, format string, args ...any) {
 
 func (c Config) validateNames(p *problems) {
 	p.unless(len(c.Brokers) > 0, "brokers: give at least one host:port")
-	for _, b := range c.Brokers {
-		_, port, err := net.SplitHostPort(b)
-		p.unless(err == nil && port != "", "brokers: %q is not host:port", b)
+	for i, b := range c.Brokers {
+		// The value is not quoted where it may hold a password.
+		if strings.Contains(b, "@") {
+			p.unless(false, "brokers: number %d of them is not host:port; a user and a password go to sasl", i+1)
+			continue
+		}
+		p.unless(isHostPort(b), "brokers: %q is not host:port, such as kafka-1:9092", b)
 	}
 	p.unless(len(c.Topics) > 0, "topics: give at least one")
 	p.unless(!slices.Contains(c.Topics, ""), "topics: a name is empty")
 	p.unless(!slices.Contains(c.Topics, c.DeadLetters()),
 		"dead_letter_topic: %q is read as well: each dead letter would be rejected again, for ever", c.DeadLetters())
+}
+
+// isHostPort refuses what the client would only find out about when it dials,
+// and the host that is left out, which to it is this machine.
+func isHostPort(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	n, notANumber := strconv.ParseUint(port, 10, 16)
+	return err == nil && notANumber == nil && n > 0 && host != "" && !strings.ContainsFunc(host, unicode.IsSpace)
 }
 
 func (c Config) validateGroup(p *problems) {

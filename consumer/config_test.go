@@ -87,6 +87,26 @@ func TestValidateAccepts(t *testing.T) {
 	}
 }
 
+// What is no address is refused at the start, and not when it is dialled.
+func TestBrokersAreHostAndPort(t *testing.T) {
+	t.Parallel()
+	for broker, ok := range map[string]bool{
+		"5": false, "kafka": false, "kafka:": false, ":9092": false, "kafka:x": false, "kafka:0": false, "kafka:65536": false, "kafka:-1": false,
+		"kafka:+1": false, " kafka:9092": false, "kafka:9092 ": false, "::1": false, "http://kafka:9092": false, "": false, "u:hunter2@kafka:9092": false,
+		"kafka:1": true, "kafka-1.example:65535": true, "[::1]:9092": true, "10.0.0.1:9092": true,
+	} {
+		cfg := valid()
+		cfg.Brokers = []string{"kafka:9092", broker}
+		err := cfg.Validate()
+		if (err == nil) != ok {
+			t.Errorf("%q: %v", broker, err)
+		}
+		if !ok && err != nil && (!strings.HasPrefix(err.Error(), "brokers: ") || !strings.Contains(err.Error(), "host:port") || strings.Contains(err.Error(), "hunter2")) {
+			t.Errorf("%q: %v", broker, err)
+		}
+	}
+}
+
 func TestConfigHidesThePassword(t *testing.T) {
 	t.Parallel()
 	cfg := valid()
