@@ -112,19 +112,28 @@ func (f *Filter) names(p Place) bool {
 	return slices.ContainsFunc(f.Spans, func(s Span) bool { return s.holds(p) })
 }
 
-// Choose returns the letters that the filter takes, in their order. A span
-// with an end in which there is no letter at all is an error: it was mistyped,
-// or what was there is deleted.
-func (f *Filter) Choose(letters []Letter) ([]Letter, error) {
+// Choose returns the letters that the filter takes, in their order. A span in
+// which there cannot be any is an error: it was mistyped, or what was there is
+// deleted. One without an end may be empty, but not of a partition that is not
+// there.
+func (f *Filter) Choose(b Box) ([]Letter, error) {
 	for _, s := range f.Spans {
-		if s.Last < math.MaxInt64 && !slices.ContainsFunc(letters, func(l Letter) bool { return s.holds(l.Place) }) {
+		if slices.ContainsFunc(b.Letters, func(l Letter) bool { return s.holds(l.Place) }) {
+			continue
+		}
+		switch {
+		case b.Partitions == 0:
+			return nil, fmt.Errorf("no dead letter at %s: topic %s does not exist", s, b.Topic)
+		case s.Partition >= b.Partitions:
+			return nil, fmt.Errorf("no dead letter at %s: the last partition of topic %s is %d", s, b.Topic, b.Partitions-1)
+		case s.Last < math.MaxInt64:
 			return nil, fmt.Errorf("no dead letter at %s: chunktide dlq list --records names those that there are", s)
 		}
 	}
 	var out []Letter
-	for i := range letters {
-		if f.takes(&letters[i]) {
-			out = append(out, letters[i])
+	for i := range b.Letters {
+		if f.takes(&b.Letters[i]) {
+			out = append(out, b.Letters[i])
 		}
 	}
 	return out, nil

@@ -147,7 +147,7 @@ func TestFilters(t *testing.T) {
 		{Filter{Reasons: []string{"no_before"}}, ""},
 	} {
 		var got []string
-		chosen, err := c.filter.Choose(letters)
+		chosen, err := c.filter.Choose(Box{Letters: letters, Partitions: 2})
 		if err != nil {
 			t.Error(err)
 		}
@@ -161,11 +161,15 @@ func TestFilters(t *testing.T) {
 			t.Errorf("%+v is empty: %v", c.filter, c.filter.Empty())
 		}
 	}
-	for text, there := range map[string]bool{"0:1-2": true, "0:2-99": true, "0:3-": true, "9:0-": true, "0:3": false, "9:0-4": false, "0:0": false} {
+	for text, there := range map[string]bool{"0:1-2": true, "0:2-99": true, "0:3-": true, "2:0-": false, "9:0-": false, "0:3": false, "9:0-4": false, "0:0": false} {
 		f := Filter{Spans: []Span{span("1:1"), span(text)}}
-		if _, err := f.Choose(letters); (err == nil) != there || !there && !strings.Contains(err.Error(), "no dead letter at "+text) {
+		if _, err := f.Choose(Box{Letters: letters, Partitions: 2}); (err == nil) != there || !there && !strings.Contains(err.Error(), "no dead letter at "+text) {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+	// A topic that does not exist has no partition either.
+	if _, err := (&Filter{Spans: []Span{span("0:0-")}}).Choose(Box{Topic: "nowhere"}); err == nil || !strings.Contains(err.Error(), "topic nowhere does not exist") {
+		t.Error(err)
 	}
 	groups := Groups(letters)
 	if len(groups) != 3 || groups[0].Reason != "too_large" || groups[0].Letters != 2 || groups[0].Redriven != 1 || !groups[0].First.Equal(hour(2)) ||

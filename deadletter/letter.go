@@ -134,6 +134,11 @@ type Box struct {
 	Letters []Letter
 	// Foreign records are neither letters nor markers.
 	Foreign int
+	// Offsets is how many offsets the topic holds: no fewer than its letters. It
+	// is known at once, however many there are: also where reading them fails.
+	Offsets int64
+	// Partitions is how many the topic has; 0 if it does not exist.
+	Partitions int32
 }
 
 // Read reads the whole topic of the dead letters as it stands now. A topic
@@ -142,7 +147,14 @@ type Box struct {
 func Read(ctx context.Context, cfg consumer.Config, logger *slog.Logger) (Box, error) {
 	b := Box{Topic: cfg.DeadLetters()}
 	own, byOriginal := map[Place]*Redriven{}, map[identity]*Redriven{}
-	err := scan(ctx, cfg, nil, func(r chunk.Record) error {
+	ranges, err := rangesOf(ctx, cfg)
+	if err != nil {
+		return b, fmt.Errorf("read the dead letters: %w", err)
+	}
+	for _, r := range ranges {
+		b.Offsets, b.Partitions = b.Offsets+r.To-r.From, max(b.Partitions, r.Partition+1)
+	}
+	err = scan(ctx, cfg, ranges, nil, func(r chunk.Record) error {
 		if m, of, ok := readMarker(r); ok {
 			sent := &Redriven{At: m.At, To: m.To, Letter: m.Letter}
 			own[of] = sent
@@ -173,30 +185,24 @@ func Read(ctx context.Context, cfg consumer.Config, logger *slog.Logger) (Box, e
 	return b, nil
 }
 
-// Offsets is how many offsets the topic of the dead letters holds: no fewer
-// than its letters. It is known at once, however many there are.
-func Offsets(ctx context.Context, cfg consumer.Config) (n int64, err error) {
-	cfg.Topics, cfg.Isolation = []string{cfg.DeadLetters()}, "read_committed"
-	ranges, err := consumer.RangesIfAny(ctx, cfg)
-	for _, r := range ranges {
-		n += r.To - r.From
-	}
-	return n, err
+// rangesOf is what the dead-letter topic holds. What is not committed is left
+// out, whatever the workers read: an open transaction is one of a redrive.
+func rangesOf(ctx context.Context, cfg consumer.Config) ([]consumer.Range, error) {
+	return consumer.RangesIfAny(ctx, lettersOnly(cfg))
 }
 
-// scan visits the records of the dead-letter topic, those at the places only
-// unless they are nil. What is not committed is never seen, whatever the
-// workers read: an open transaction is one of a redrive.
-func scan(ctx context.Context, cfg consumer.Config, only []Place, visit func(chunk.Record) error, logger *slog.Logger) error {
+func lettersOnly(cfg consumer.Config) consumer.Config {
 	cfg.Topics, cfg.Isolation = []string{cfg.DeadLetters()}, "read_committed"
-	ranges, err := consumer.RangesIfAny(ctx, cfg)
-	if err != nil {
-		return err
-	}
+	return cfg
+}
+
+// scan visits the records of the ranges, those at the places only unless they
+// are nil.
+func scan(ctx context.Context, cfg consumer.Config, ranges []consumer.Range, only []Place, visit func(chunk.Record) error, logger *slog.Logger) error {
 	if only != nil {
 		ranges = narrow(ranges, only)
 	}
-	return consumer.Scan(ctx, cfg, ranges, nil, func(v consumer.Visited) error {
+	return consumer.Scan(ctx, lettersOnly(cfg), ranges, nil, func(v consumer.Visited) error {
 		if v.Err != nil {
 			return fmt.Errorf("partition %d offset %d: %w", v.Record.Partition, v.Record.Offset, v.Err)
 		}

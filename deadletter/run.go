@@ -149,7 +149,7 @@ func (r *run) run(ctx context.Context, visit func(Verdict) error) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := r.Filter.Choose(box.Letters)
+	chosen, err := r.Filter.Choose(box)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,11 @@ func (r *run) part(ctx context.Context, letters []Letter, visit func(Verdict) er
 	}
 	bytes := 0
 	var batch []*Verdict
-	err := scan(ctx, r.Kafka, places, func(full chunk.Record) error {
+	ranges, err := rangesOf(ctx, r.Kafka)
+	if err != nil {
+		return fmt.Errorf("read the dead letters: %w", err)
+	}
+	err = scan(ctx, r.Kafka, ranges, places, func(full chunk.Record) error {
 		v := at[Place{full.Partition, full.Offset}]
 		if err := r.judge.consider(ctx, v, full); err != nil {
 			return fmt.Errorf("letter %s: %w", v.Place, err)

@@ -36,7 +36,7 @@ func (d *demo) keep(ctx context.Context, passages []godocs.Passage, keep keeping
 		return err
 	}
 	defer func() { _ = closing() }()
-	url := "http://" + at.String() + "/"
+	url := d.console(at)
 	d.say("\nThe console is at %s\nChunks are edited meanwhile, and now and then one is malformed. Ctrl-C ends it.\n\n"+
 		"To try other commands on it (status, why, dlq list, search, …), in another terminal:\n\n%s", url, d.exports(at))
 	if !keep.noOpen {
@@ -49,14 +49,27 @@ func (d *demo) keep(ctx context.Context, passages []godocs.Passage, keep keeping
 	return err
 }
 
+// console is the page's address, with the scheme that the admin port speaks.
+func (d *demo) console(at net.Addr) string {
+	cfg := d.cfg.Admin
+	cfg.Address = at.String()
+	return cfg.URL() + "/"
+}
+
 // exports are the settings with which other commands find the demo's servers.
 func (d *demo) exports(at net.Addr) string {
 	var lines strings.Builder
+	tls := d.cfg.Admin.TLS
 	for _, s := range [][2]string{
 		{"kafka.brokers", strings.Join(d.cfg.Kafka.Brokers, ",")}, {"kafka.topics", demoTopic}, {"kafka.group", demoGroup},
 		{"cache.url", d.stack.RedisURL}, {"qdrant.address", d.cfg.Qdrant.Address}, {"qdrant.index", demoIndex},
 		{"admin.address", at.String()},
+		{"admin.tls.cert_file", tls.CertFile}, {"admin.tls.key_file", tls.KeyFile}, {"admin.tls.client_ca_file", tls.ClientCAFile},
+		{"admin.tls.ca_file", tls.CAFile}, {"admin.tls.server_name", tls.ServerName},
 	} {
+		if s[1] == "" {
+			continue // TLS is off, mostly
+		}
 		fmt.Fprintf(&lines, "    export %s=%s\n", configs.EnvName(s[0]), s[1])
 	}
 	return lines.String()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"image/png"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,9 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"chunktide/admin"
+	"chunktide/devstack"
 )
 
 // `make screenshots` sets them.
@@ -20,6 +24,36 @@ var (
 	screenshots = flag.String("screenshots", "", "write screenshots of the console to this folder, of the demo with the real model")
 	shootAfter  = flag.Duration("screenshots-after", 2*time.Minute, "how long the demo has been running by then")
 )
+
+// What the demo prints can be opened, and the settings that it names reach it.
+func TestTheDemoNamesItsPort(t *testing.T) {
+	t.Parallel()
+	at := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9470}
+	for name, c := range map[string]struct {
+		tls     admin.TLS
+		url     string
+		exports []string
+	}{
+		"plain": {admin.TLS{}, "http://127.0.0.1:9470/", nil},
+		"TLS": {admin.TLS{CertFile: "c.pem", KeyFile: "k.pem", CAFile: "ca.pem"}, "https://127.0.0.1:9470/",
+			[]string{"CHUNKTIDE_ADMIN_TLS_CERT_FILE=c.pem", "CHUNKTIDE_ADMIN_TLS_KEY_FILE=k.pem", "CHUNKTIDE_ADMIN_TLS_CA_FILE=ca.pem"}},
+	} {
+		d := &demo{stack: &devstack.Stack{RedisURL: "redis://r"}}
+		d.cfg.Kafka.Brokers, d.cfg.Qdrant.Address, d.cfg.Admin.TLS, d.cfg.Admin.Token = []string{"k:1"}, "q:1", c.tls, "hunter2"
+		if got := d.console(at); got != c.url {
+			t.Errorf("%s: the console is said to be at %s, want %s", name, got, c.url)
+		}
+		got := d.exports(at)
+		for _, want := range append(c.exports, "CHUNKTIDE_ADMIN_ADDRESS=127.0.0.1:9470") {
+			if !strings.Contains(got, "export "+want+"\n") {
+				t.Errorf("%s: the exports lack %s:\n%s", name, want, got)
+			}
+		}
+		if strings.Count(got, "export ") != 7+len(c.exports) || strings.Contains(got, "hunter2") {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+}
 
 // The demo goes on with its console until Ctrl-C, and then ends well; what a
 // person would do meanwhile, with a screenshot.

@@ -128,7 +128,7 @@ the dead-letter topic), where its original lay, its sizes and its key, but not w
 			if err != nil {
 				return err
 			}
-			letters, err := filter.Choose(box.Letters)
+			letters, err := filter.Choose(box)
 			if err != nil {
 				return err
 			}

@@ -21,8 +21,9 @@ type letterExplained struct {
 	Advice *deadletter.Advice `json:"advice"`
 	// OriginalLies says whether the original is still in its topic.
 	OriginalLies bool `json:"original_lies"`
-	// Value and Headers are there with --text.
+	// Value and Headers are there with --text; NoValue says why there is no Value.
 	Value   *string           `json:"value,omitempty"`
+	NoValue string            `json:"no_value,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
 }
 
@@ -92,9 +93,20 @@ func (e *letterExplained) show(full chunk.Record) {
 	for _, h := range full.Headers {
 		e.Headers[h.Key] = strings.ToValidUTF8(string(h.Value), "\ufffd")
 	}
-	if full.Value != nil {
+	lies := "is gone, too"
+	if e.OriginalLies {
+		lies = "still has it"
+	}
+	switch {
+	case full.Value != nil:
 		value := strings.ToValidUTF8(string(full.Value), "\ufffd")
 		e.Value = &value
+	case e.Tombstone:
+		e.NoValue = "the record is a tombstone, which has no value"
+	case e.First >= 0:
+		e.NoValue = "the letter stands for a record batch that was too large to be read (kafka.decompress_max_bytes)"
+	default:
+		e.NoValue = fmt.Sprintf("it was left out (%s), since the topic of the dead letters takes no record so large; the original, %s, %s", e.Omitted, e.Original, lies)
 	}
 }
 
@@ -133,6 +145,9 @@ func (a *app) printExplained(e letterExplained) error {
 		row("now", "it decodes with these settings, and chunktide dlq redrive --offset %s --yes would send it", e.Place)
 	} else {
 		row("now", "not sent: %s", e.Why)
+	}
+	if e.NoValue != "" {
+		row("text", "not there: %s", e.NoValue)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"chunktide/chunk"
 	"chunktide/deadletter"
 )
 
@@ -119,11 +120,13 @@ func TestDLQIsCalledWrongly(t *testing.T) {
 	if code, _, errs := d.do("", "dlq", "explain", "0:99"); code != exitFailed || !strings.Contains(errs, "no dead letter at 0:99") {
 		t.Errorf("exit %d, %s", code, errs)
 	}
-	for _, args := range [][]string{{"redrive", "--offset", "0:99"}, {"redrive", "--offset", "99:0-4", "--yes"}, {"list", "--offset", "99:0"}} {
+	for _, args := range [][]string{{"redrive", "--offset", "0:99"}, {"redrive", "--offset", "99:0-4", "--yes"}, {"list", "--offset", "99:0"},
+		{"list", "--offset", "99:0-"}, {"redrive", "--offset", "99:0-", "--yes"}, {"list", "--offset", "0:0-", "--set", "kafka.dead_letter_topic=nowhere"}} {
 		if code, out, errs := d.do("", append([]string{"dlq"}, args...)...); code != exitFailed || out != "" || !strings.Contains(errs, "no dead letter at") || strings.Contains(errs, "would be sent") {
 			t.Errorf("%q: exit %d, %s%s", args, code, out, errs)
 		}
 	}
+	d.must("", "dlq", "list", "--offset", "0:99-") // none yet
 	// A topic that does not exist holds no letters.
 	none := decodeJSON[lettersListed](t, d.must("", "dlq", "list", "-o", "json", "--set", "kafka.dead_letter_topic=nowhere"))
 	if none.Letters != 0 || none.Topic != "nowhere" || len(none.Groups) != 0 {
@@ -158,6 +161,40 @@ func TestForeignHeadersAreNoCommands(t *testing.T) {
 		var out strings.Builder
 		if err := print(&app{io: stdio{out: &out, err: &out}}); err != nil || !strings.Contains(out.String(), "x") || strings.ContainsAny(out.String(), "\x1b\x07") {
 			t.Errorf("%s: %v, %q", name, err, out.String())
+		}
+	}
+}
+
+// Where there is no text to show, it is said why.
+func TestExplainSaysWhyThereIsNoText(t *testing.T) {
+	t.Parallel()
+	at := deadletter.Original{Topic: "docs", Partition: 1, Offset: 5}
+	for name, c := range map[string]struct {
+		letter deadletter.Letter
+		lies   bool
+		value  []byte
+		want   string
+	}{
+		"whole":      {deadletter.Letter{First: -1}, true, []byte("the text"), `"the text"`},
+		"empty":      {deadletter.Letter{First: -1}, true, []byte{}, `""`},
+		"cut":        {deadletter.Letter{First: -1, Omitted: "value 70 bytes", Original: at}, true, nil, "left out (value 70 bytes), since the topic of the dead letters takes no record so large; the original, docs 1:5, still has it"},
+		"cut, gone":  {deadletter.Letter{First: -1, Omitted: "value 70 bytes", Original: at}, false, nil, "the original, docs 1:5, is gone, too"},
+		"tombstone":  {deadletter.Letter{First: -1, Tombstone: true}, true, nil, "a tombstone, which has no value"},
+		"bomb":       {deadletter.Letter{First: 3, Omitted: "a record batch"}, true, nil, "kafka.decompress_max_bytes"},
+		"by another": {deadletter.Letter{First: -1, Omitted: "x\x1b[2J"}, true, nil, "left out (x\ufffd[2J), since"},
+	} {
+		for _, asked := range []bool{true, false} {
+			e := letterExplained{Verdict: deadletter.Verdict{Letter: c.letter}, OriginalLies: c.lies}
+			if asked {
+				e.show(chunk.Record{Value: c.value})
+			}
+			var out strings.Builder
+			if err := (&app{io: stdio{out: &out}}).printExplained(e); err != nil || strings.Contains(out.String(), c.want) != asked {
+				t.Errorf("%s, asked for the text: %v; %v, %s", name, asked, err, out.String())
+			}
+			if asked && (e.NoValue == "") != (e.Value != nil) {
+				t.Errorf("%s: JSON has %v and %q", name, e.Value, e.NoValue)
+			}
 		}
 	}
 }

@@ -202,12 +202,8 @@ func (l *migrationsLook) look(ctx context.Context, cfg configs.Config, logger *s
 
 func (l *lettersLook) look(ctx context.Context, cfg configs.Config, logger *slog.Logger) {
 	l.Topic, l.Reasons = cfg.Kafka.DeadLetters(), []deadletter.Group{}
-	var err error
-	if l.Offsets, err = deadletter.Offsets(ctx, cfg.Kafka); err != nil {
-		l.Error = said(err)
-		return
-	}
 	box, err := deadletter.Read(ctx, cfg.Kafka, logger)
+	l.Offsets = box.Offsets
 	if err != nil {
 		l.Error = said(err)
 		return

@@ -1,11 +1,18 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"chunktide/consumer"
+	"chunktide/deadletter"
 	"chunktide/migrate"
 	"chunktide/sink"
 )
@@ -80,6 +87,36 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 	}
 	if code, _, _ := d.do("", "status", "--timeout", "0s"); code != exitUsage {
 		t.Errorf("exit %d", code)
+	}
+}
+
+// The dead letters are asked for once, and what is known of them is told also
+// where there was no time to read them.
+func TestStatusAsksForTheLettersOnce(t *testing.T) {
+	d := newDesk(t)
+	var asked atomic.Int64
+	d.stack.Kafka.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
+		d.stack.Kafka.KeepControl()
+		asked.Add(1)
+		return nil, nil, false
+	})
+	quiet := slog.New(slog.DiscardHandler)
+	if _, err := deadletter.Read(t.Context(), d.cfg.Kafka, quiet); err != nil {
+		t.Fatal(err)
+	}
+	once := asked.Swap(0)
+	var l lettersLook
+	if l.look(t.Context(), d.cfg, quiet); l.Error != "" || once == 0 || asked.Load() != once {
+		t.Errorf("%d questions for the offsets, want %d: %+v", asked.Load(), once, l)
+	}
+	d.must(`{"op":"upsert","document_id":"d","chunk_id":"a","text":"three words here","version":1}`, "publish", "--topic", "docs.dead-letters")
+	ctx, timeIsUp := context.WithCancel(t.Context())
+	d.stack.Kafka.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+		timeIsUp()
+		return nil, errors.New("no more time"), true
+	})
+	if l.look(ctx, d.cfg, quiet); l.Error == "" || l.Offsets != 1 {
+		t.Errorf("%+v", l)
 	}
 }
 
