@@ -211,9 +211,9 @@ func (r *backfillRun) finish(ctx context.Context, res backfillResult) error {
 	case !res.Finished:
 		return errors.Join(errIncomplete, ctx.Err())
 	case res.RejectedRows > 0 && res.RejectsFile != "":
-		return fmt.Errorf("%d rows could not be indexed: see %s, mend them and backfill that file's rows", res.RejectedRows, res.RejectsFile)
+		return fmt.Errorf("%s could not be indexed: see %s, mend what is in it and backfill it", numberOf(res.RejectedRows, "row"), res.RejectsFile)
 	case res.RejectedRows > 0:
-		return fmt.Errorf("%d records could not be indexed: see topic %s", res.RejectedRows, r.plan.cfg.Kafka.DeadLetters())
+		return fmt.Errorf("%s could not be indexed: see topic %s", numberOf(res.RejectedRows, "record"), r.plan.cfg.Kafka.DeadLetters())
 	default:
 		return nil
 	}

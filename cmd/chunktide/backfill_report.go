@@ -39,8 +39,8 @@ func (a *app) printBackfill(r backfillResult, costs bool) error {
 	} else {
 		fmt.Fprintf(table, "rows\t%d, %d of them by earlier runs\n", r.Rows, r.ResumedAt)
 	}
-	fmt.Fprintf(table, "events\t%d: %d states stored, %d older than the index\n", r.Events, r.Stored, r.Stale)
-	fmt.Fprintf(table, "encoded\t%d texts, %d tokens, %.0f tokens/s\n", r.Encoded, r.Tokens, r.TokensPerSecond)
+	fmt.Fprintf(table, "events\t%d: %s stored, %d older than the index\n", r.Events, numberOf(r.Stored, "state"), r.Stale)
+	fmt.Fprintf(table, "encoded\t%s, %s, %.0f tokens/s\n", numberOf(r.Encoded, "text"), numberOf(r.Tokens, "token"), r.TokensPerSecond)
 	if costs {
 		fmt.Fprintf(table, "cost\t%s\n", money(r.Cost))
 	}
@@ -55,12 +55,12 @@ func progressLine(r backfill.Reading, costs bool) string {
 	if r.Part != nil {
 		fmt.Fprintf(&b, "%.1f%%  ", 100**r.Part)
 	}
-	fmt.Fprintf(&b, "%d chunks (%.0f/s), %d tokens encoded (%.0f/s)", r.Events, r.EventsPerSecond, r.Tokens, r.TokensPerSecond)
+	fmt.Fprintf(&b, "%s (%.0f/s), %s encoded (%.0f/s)", numberOf(r.Events, "chunk"), r.EventsPerSecond, numberOf(r.Tokens, "token"), r.TokensPerSecond)
 	if costs {
 		fmt.Fprintf(&b, ", cost %s", money(r.Cost))
 	}
 	if r.Left != nil {
-		fmt.Fprintf(&b, "; left: about %d chunks, %d tokens", r.Left.Events, r.Left.Tokens)
+		fmt.Fprintf(&b, "; left: about %s, %s", numberOf(r.Left.Events, "chunk"), numberOf(r.Left.Tokens, "token"))
 		if costs {
 			fmt.Fprintf(&b, ", cost %s", money(r.Left.Cost))
 		}

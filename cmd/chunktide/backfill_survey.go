@@ -175,7 +175,7 @@ func (s *surveyor) play(ctx context.Context, events []chunk.Event, place string,
 			s.TextTokens += int64(s.encoder.Tokens(events[i].Text))
 		}
 	}
-	s.bar.show("%d rows read, %d texts to be encoded", s.Records, s.ModelCalls)
+	s.bar.show("%s read, %s to be encoded", numberOf(s.Records, "row"), numberOf(s.ModelCalls, "text"))
 	return s.preview.Play(ctx, events, malformed, &s.Effect)
 }
 
@@ -232,9 +232,9 @@ func (a *app) printSurvey(s *survey, costs bool) error {
 	for _, e := range s.Examples {
 		fmt.Fprintf(table, "\t%s\n", e)
 	}
-	fmt.Fprintf(table, "events\t%d: %d adds, %d edits, %d deletes, %d unchanged\n", s.Events, s.Adds, s.Edits, s.Deletes, s.Unchanged)
-	fmt.Fprintf(table, "texts\t%d with %d tokens, %d of them in the cache\n", s.Texts, s.TextTokens, s.CacheHits)
-	fmt.Fprintf(table, "model calls\t%d with %d tokens\n", s.ModelCalls, s.Tokens)
+	fmt.Fprintf(table, "events\t%d: %s, %s, %s, %d unchanged\n", s.Events, numberOf(s.Adds, "add"), numberOf(s.Edits, "edit"), numberOf(s.Deletes, "delete"), s.Unchanged)
+	fmt.Fprintf(table, "texts\t%d with %s, %d of them in the cache\n", s.Texts, numberOf(s.TextTokens, "token"), s.CacheHits)
+	fmt.Fprintf(table, "model calls\t%d with %s\n", s.ModelCalls, numberOf(s.Tokens, "token"))
 	if s.Seconds != nil {
 		fmt.Fprintf(table, "time\t%s to encode, at %.0f tokens/s, measured here on %d of the texts", roughly(*s.Seconds), *s.TokensPerSecond, s.SampleTexts)
 		if s.MaxTokensPerSecond > 0 {

@@ -113,12 +113,12 @@ func (a *app) costSweep(ctx context.Context, set configs.Config, o sweepOptions)
 	start, shown, done := time.Now(), a.progress(), 0
 	result.Rows, err = cost.Sweep(ctx, o.SweepConfig, l.run, func(r cost.Row) {
 		done++
-		shown.show("%d of %d streams, the last with %d model calls for %d chunks; %s", done, len(o.Rates), r.Calls, r.Chunks, roughly(time.Since(start).Seconds()))
+		shown.show("%d of %d streams, the last with %s for %s; %s", done, len(o.Rates), numberOf(r.Calls, "model call"), numberOf(r.Chunks, "chunk"), roughly(time.Since(start).Seconds()))
 	})
 	if err != nil {
 		return err
 	}
-	shown.done("%d streams of %d chunks in %s", done, o.Chunks, roughly(time.Since(start).Seconds()))
+	shown.done("%s of %s in %s", numberOf(done, "stream"), numberOf(o.Chunks, "chunk"), roughly(time.Since(start).Seconds()))
 	// What was measured is shown in any case; it took its time.
 	return errors.Join(a.printSweep(result), drawSweep(result.Rows, o.svg), result.Rows.Check())
 }

@@ -166,18 +166,10 @@ func (a *app) printLetters(l lettersListed, records bool) error {
 		return err
 	}
 	if l.Foreign > 0 {
-		fmt.Fprintf(a.io.err, "%d records of %s are no dead letters of Chunktide's\n", l.Foreign, l.Topic)
+		fmt.Fprintf(a.io.err, "%s of Chunktide's, in topic %s\n", oneOrMore(l.Foreign, "record is no dead letter", "records are no dead letters"), l.Topic)
 	}
 	_, err := fmt.Fprintf(a.io.err, "%s of %s\n", numberOf(l.Letters, "letter"), l.Topic)
 	return err
-}
-
-// numberOf is a number with its noun.
-func numberOf(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprint(n, " ", noun)
 }
 
 func sizeOf(l deadletter.Letter) string {
@@ -187,7 +179,7 @@ func sizeOf(l deadletter.Letter) string {
 	case l.Omitted != "":
 		return "left out (" + strings.TrimPrefix(l.Omitted, "value ") + ")"
 	default:
-		return fmt.Sprint(l.ValueBytes, " bytes")
+		return numberOf(l.ValueBytes, "byte")
 	}
 }
 

@@ -131,7 +131,7 @@ func (a *app) printExplained(e letterExplained) error {
 	if !e.Time.IsZero() {
 		row("", "its time is %s", e.Time.UTC().Format(time.RFC3339Nano))
 	}
-	row("content", "key %d bytes, value %s", e.KeyBytes, sizeOf(e.Letter))
+	row("content", "key %s, value %s", numberOf(e.KeyBytes, "byte"), sizeOf(e.Letter))
 	row("key", "%s", orDash(quoted(e.Key)))
 	if e.From != "" {
 		row("history", "the original was redriven itself, from letter %s", e.From)

@@ -149,7 +149,7 @@ func checkKafka(ctx context.Context, cfg consumer.Config) finding {
 		partitions += len(t.Partitions)
 	}
 	f.Status = "ok"
-	f.Detail = fmt.Sprintf("%v, topics %v with %d partitions in all: so many workers can share the work", cfg.Brokers, cfg.Topics, partitions)
+	f.Detail = fmt.Sprintf("%v, topics %v with %s in all: so many workers can share the work", cfg.Brokers, cfg.Topics, numberOf(partitions, "partition"))
 	return f
 }
 

@@ -179,7 +179,7 @@ also if that happens while it is at it. Stop the workers that write to it first:
 					return err
 				}
 				if !c.Serving && len(c.Aliases) == 0 { // else drop says why not
-					if err := a.confirm(yes, "Delete %s with %d points, for good?", c.Name, c.Points); err != nil {
+					if err := a.confirm(yes, "Delete %s with %s, for good?", c.Name, numberOf(c.Points, "point")); err != nil {
 						return err
 					}
 				}

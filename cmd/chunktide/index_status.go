@@ -117,12 +117,12 @@ func (a *app) printStatus(s indexStatus) error {
 	row("collection", "%s (%s)", s.Name, s.Status)
 	row("model", "%s, %d dimensions", s.Model.Version, s.Model.Dim)
 	row("aliases", "%s", orDash(strings.Join(s.Aliases, ", ")))
-	row("points", "%d, of which %d are tombstones", s.Points, s.Tombstones)
+	row("points", "%d, of which %s", s.Points, tombstones(s.Tombstones))
 	row("vectors", "%.1f MB as float32", float64(s.VectorBytes)/1e6)
 	row("served before", "%s", orDash(s.Previous))
 	for _, group := range s.Groups {
 		if lag, ok := s.Lag[group]; ok {
-			row("lag of "+group, "%d records", lag)
+			row("lag of "+group, "%s", numberOf(lag, "record"))
 		} else {
 			row("lag of "+group, "not known: %s", s.LagUnknown)
 		}
@@ -130,7 +130,7 @@ func (a *app) printStatus(s indexStatus) error {
 	if v := s.Verified; v == nil {
 		row("verified", "never; chunktide index verify does it")
 	} else {
-		row("verified", "%s: %d differences in %d points", v.At.Format(time.RFC3339), v.Total, v.Points)
+		row("verified", "%s: %s in %s", v.At.Format(time.RFC3339), numberOf(v.Total, "difference"), numberOf(v.Points, "point"))
 	}
 	return table.Flush()
 }

@@ -156,7 +156,7 @@ func (a *app) verify(ctx context.Context, cfg configs.Config, o verifyOptions, l
 		return err
 	}
 	if n := result.Total(); n > 0 {
-		return fmt.Errorf("%d differences in %s", n, result.Collection)
+		return fmt.Errorf("%s in %s", numberOf(n, "difference"), result.Collection)
 	}
 	return nil
 }
@@ -291,7 +291,7 @@ func (v *verifier) once(ctx context.Context) (verifyResult, error) {
 // mend repairs what was found and looks again, at the same sample.
 func (v *verifier) mend(ctx context.Context, result *verifyResult) error {
 	if n := result.Differences[verify.Orphan] + result.Differences[verify.Deleted]; n > 0 {
-		err := v.app.confirm(v.o.yes, "%d chunks are not, or no longer, in the source. Delete their texts and vectors?", n)
+		err := v.app.confirm(v.o.yes, "%s not, or no longer, in the source. Delete text and vector?", oneOrMore(n, "chunk is", "chunks are"))
 		if err != nil {
 			return err
 		}

@@ -52,8 +52,8 @@ func (a *app) printVerify(r verifyResult, show int) error {
 	if a.json() {
 		return a.printJSON(r)
 	}
-	fmt.Fprintf(a.io.out, "%s: %d points, %d of them alive, against %d events of the source, in %.1f s\n",
-		r.Collection, r.Points, r.Living, r.Events, r.Seconds)
+	fmt.Fprintf(a.io.out, "%s: %s, %d of them alive, against %s of the source, in %.1f s\n",
+		r.Collection, numberOf(r.Points, "point"), r.Living, numberOf(r.Events, "event"), r.Seconds)
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, k := range verify.Kinds() {
 		if r.Before != nil {
@@ -66,18 +66,20 @@ func (a *app) printVerify(r verifyResult, show int) error {
 		return err
 	}
 	if r.Sampled > 0 {
-		fmt.Fprintf(a.io.out, "%d vectors were encoded again; the least cosine is %.4f\n", r.Sampled, r.LeastCosine)
+		fmt.Fprintf(a.io.out, "%s encoded again; the least cosine is %.4f\n", oneOrMore(r.Sampled, "vector was", "vectors were"), r.LeastCosine)
 	}
 	for _, other := range []struct {
-		n    int
-		what string
+		n         int
+		one, more string
 	}{
-		{r.Pending, "events are not yet committed by the workers"}, {r.Newer, "points that differ are newer than the look"},
-		{r.Ahead, "points have a version that the source does not"}, {r.Forgotten, "points are from before the beginning of the log"},
-		{r.Malformed, "records are malformed"}, {r.Refused, "records are in the dead letters"},
+		{r.Pending, "event is not yet committed by the workers", "events are not yet committed by the workers"},
+		{r.Newer, "point that differs is newer than the look", "points that differ are newer than the look"},
+		{r.Ahead, "point has a version that the source does not", "points have a version that the source does not"},
+		{r.Forgotten, "point is from before the beginning of the log", "points are from before the beginning of the log"},
+		{r.Malformed, "record is malformed", "records are malformed"}, {r.Refused, "record is in the dead letters", "records are in the dead letters"},
 	} {
 		if other.n > 0 {
-			fmt.Fprintf(a.io.out, "no difference: %d %s\n", other.n, other.what)
+			fmt.Fprintf(a.io.out, "no difference: %s\n", oneOrMore(other.n, other.one, other.more))
 		}
 	}
 	for i, d := range r.Named {

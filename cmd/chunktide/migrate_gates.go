@@ -57,7 +57,8 @@ func (m *migrating) againstTopic(ctx context.Context, f migrate.Found, patience 
 	if err != nil {
 		return 0, "", err
 	}
-	detail = fmt.Sprintf("%d chunks were compared with %d events of the topic, %d of which are not applied yet", r.Living, r.Events, r.Pending)
+	detail = fmt.Sprintf("%s compared with %s of the topic, %s not applied yet", oneOrMore(r.Living, "chunk was", "chunks were"), numberOf(r.Events, "event"),
+		oneOrMore(r.Pending, "of which is", "of which are"))
 	for i, d := range r.Named {
 		if i == migrateExamples {
 			break
@@ -89,7 +90,7 @@ func (m *migrating) againstOld(ctx context.Context, f migrate.Found, patience ti
 	if err := to.Blind(ctx, func(sink.Record) error { blind++; return nil }); err != nil {
 		return 0, "", err
 	}
-	detail = fmt.Sprintf("%d chunks were compared with those of %s, %d have no vector", d.Living, f.From, blind)
+	detail = fmt.Sprintf("%s compared with those of %s, %s no vector", oneOrMore(d.Living, "chunk was", "chunks were"), f.From, oneOrMore(blind, "has", "have"))
 	if len(d.Examples) > 0 {
 		detail += fmt.Sprintf("; such as %v", d.Examples)
 	}

@@ -48,7 +48,7 @@ func (a *app) printRolled(index string, r migrate.Rolled) error {
 	if a.json() {
 		return a.printJSON(r)
 	}
-	_, err := fmt.Fprintf(a.io.out, "Index %s is served by %s again, which is %d records behind the topic.\n", index, r.To, r.Lag)
+	_, err := fmt.Fprintf(a.io.out, "Index %s is served by %s again, which is %s behind the topic.\n", index, r.To, numberOf(r.Lag, "record"))
 	return err
 }
 
@@ -65,9 +65,9 @@ func (a *app) printMigrations(all []migrate.Status) error {
 		fmt.Fprintf(table, "collection\t%s (%s)\n", s.Collection.Name, s.Collection.Model.Version)
 		fmt.Fprintf(table, "phase\t%s, filled from the %s, begun on %s\n", s.Phase, s.Source, s.Begun.Format(time.RFC3339))
 		fmt.Fprintf(table, "points\t%d, %d of them tombstones\n", s.Collection.Points, s.Collection.Tombstones)
-		fmt.Fprintf(table, "group\t%s, %d members, %d records behind\n", s.Group, s.Members, s.Lag)
+		fmt.Fprintf(table, "group\t%s, %s, %s behind\n", s.Group, numberOf(s.Members, "member"), numberOf(s.Lag, "record"))
 		if s.Old != nil {
-			fmt.Fprintf(table, "old\t%s (%s), %d points, %d records behind\n", s.Old.Name, s.Old.Model.Version, s.Old.Points, s.OldLag)
+			fmt.Fprintf(table, "old\t%s (%s), %s, %s behind\n", s.Old.Name, s.Old.Model.Version, numberOf(s.Old.Points, "point"), numberOf(s.OldLag, "record"))
 		} else {
 			fmt.Fprintf(table, "old\t%s, which was dropped\n", s.From)
 		}

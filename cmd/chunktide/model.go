@@ -151,7 +151,7 @@ func (a *app) printComparison(c comparison) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.io.out, "%d passages, %d queries, against %s; speed is the median of %d turns\n",
-		c.Passages, c.Queries, c.Models[0].ModelVersion, c.Rounds)
+	_, err := fmt.Fprintf(a.io.out, "%s, %s, against %s; speed is the median of %s\n", numberOf(c.Passages, "passage"),
+		oneOrMore(c.Queries, "query", "queries"), c.Models[0].ModelVersion, numberOf(c.Rounds, "turn"))
 	return err
 }

@@ -90,7 +90,7 @@ func (a *app) publish(ctx context.Context, cfg configs.Config, p *publisher, in 
 		}
 		if failed = p.send(ctx, append([]byte(nil), lines.Bytes()...)); failed == nil {
 			n++
-			shown.show("published %d events, %.0f/s", n, float64(n)/time.Since(start).Seconds())
+			shown.show("published %s, %.0f/s", numberOf(n, "event"), float64(n)/time.Since(start).Seconds())
 		}
 	}
 	if failed == nil {
@@ -107,7 +107,7 @@ func (a *app) publish(ctx context.Context, cfg configs.Config, p *publisher, in 
 	if a.json() {
 		return a.printJSON(map[string]any{"topic": p.topic, "events": p.sent, "seconds": time.Since(start).Seconds()})
 	}
-	shown.done("published %d events to %s in %s", p.sent, p.topic, time.Since(start).Round(time.Millisecond))
+	shown.done("published %s to %s in %s", numberOf(p.sent, "event"), p.topic, time.Since(start).Round(time.Millisecond))
 	return nil
 }
 

@@ -120,7 +120,7 @@ func (a *app) applyReplay(ctx context.Context, cfg configs.Config, group *consum
 		p := newReplayedPart(consumer.Moved{Move: m})
 		again, skipped = again+p.Again, skipped+p.Skipped
 	}
-	err = a.confirm(yes, "Move group %s: %d offsets are read again, %d are skipped?", cfg.Kafka.Group, again, skipped)
+	err = a.confirm(yes, "Move group %s: %s read again, %s?", cfg.Kafka.Group, oneOrMore(again, "offset is", "offsets are"), oneOrMore(skipped, "is skipped", "are skipped"))
 	if err != nil {
 		return err
 	}
@@ -138,8 +138,8 @@ func inTheWay(group string, members []consumer.Member) error {
 	for _, m := range members {
 		names = append(names, "  "+m.String())
 	}
-	return fmt.Errorf("group %s has %d members; stop them first (one that was killed, or is static, counts until its session times out):\n%s",
-		group, len(members), strings.Join(names, "\n"))
+	return fmt.Errorf("group %s has %s; stop them first (one that was killed, or is static, counts until its session times out):\n%s",
+		group, numberOf(len(members), "member"), strings.Join(names, "\n"))
 }
 
 // previewReplay says what a replay would do.
@@ -201,7 +201,7 @@ func (a *app) effects(ctx context.Context, cfg configs.Config, moves []consumer.
 	records := 0
 	err = consumer.Scan(ctx, cfg.Kafka, ranges, decoder.Decode, func(v consumer.Visited) error {
 		records++
-		bar.show("%d records", records)
+		bar.show("%s", numberOf(records, "record"))
 		o := v.Record.Origin
 		return preview.Play(ctx, v.Events, v.Err, at[consumer.Range{Topic: o.Topic, Partition: o.Partition}])
 	}, logger)

@@ -24,7 +24,7 @@ func (r *statusReport) judge() {
 			wrong("index: Qdrant calls collection %s red: look at its logs", c.Name)
 		}
 		if v := r.Index.Verified; v != nil && v.Total > 0 {
-			wrong("index: the last verify found %d differences; chunktide index verify names them", v.Total)
+			wrong("index: the last verify found %s; chunktide index verify tells which", numberOf(v.Total, "difference"))
 		}
 		if len(c.Groups) > 0 && !slices.Contains(c.Groups, r.Group.Name) {
 			wrong("index: collection %s is fed by %s, and not by kafka.group %s: it may be that another model's was promoted", c.Name, strings.Join(c.Groups, ", "), r.Group.Name)
@@ -65,20 +65,24 @@ func (r *statusReport) judgeGroup(wrong func(string, ...any)) {
 	case r.Group.Error != "":
 		wrong("group cannot be seen")
 	case len(g.Members) == 0:
-		wrong("group: no worker is in group %s, and %d records wait: start one (chunktide run)", r.Group.Name, g.Lag)
+		wrong("group: no worker is in group %s, and %s: start one (chunktide run)", r.Group.Name, waiting(g.Lag))
 	case g.State == "Stable":
-		var waiting []string
+		var idle []string
 		var lag int64
 		for _, p := range g.Partitions {
 			if p.Member < 0 && p.Lag > 0 {
-				waiting, lag = append(waiting, fmt.Sprintf("%s/%d", p.Topic, p.Partition)), lag+p.Lag
+				idle, lag = append(idle, fmt.Sprintf("%s/%d", p.Topic, p.Partition)), lag+p.Lag
 			}
 		}
-		if len(waiting) > 0 {
-			wrong("group: nobody works on %s, where %d records wait", some(waiting, 6), lag)
+		if len(idle) > 0 {
+			wrong("group: nobody works on %s, where %s", some(idle, 6), waiting(lag))
 		}
 	}
 }
+
+func waiting(n int64) string { return oneOrMore(n, "record waits", "records wait") }
+
+func tombstones(n int) string { return oneOrMore(n, "is a tombstone", "are tombstones") }
 
 // some names the first few.
 func some(names []string, most int) string {
@@ -100,7 +104,7 @@ func (r *statusReport) print(out io.Writer) error {
 		row("migration", "cannot be seen: %s", r.Migrations.Error)
 	}
 	for _, m := range r.Migrations.Running {
-		row("migration", "to %s: %s, %d points, %d records behind, %s", m.Collection.Name, m.Phase, m.Collection.Points, m.Lag, numberOf(m.Members, "worker"))
+		row("migration", "to %s: %s, %s, %s behind, %s", m.Collection.Name, m.Phase, numberOf(m.Collection.Points, "point"), numberOf(m.Lag, "record"), numberOf(m.Members, "worker"))
 	}
 	r.printLetters(row)
 	switch {
@@ -136,11 +140,11 @@ func (r *statusReport) printIndex(row func(string, string, ...any)) {
 	}
 	row("index", "%s -> %s (%s)", r.Index.Alias, c.Name, c.Status)
 	row("model", "%s, %d dimensions", c.Model.Version, c.Model.Dim)
-	row("points", "%d, of which %d are tombstones", c.Points, c.Tombstones)
+	row("points", "%d, of which %s", c.Points, tombstones(c.Tombstones))
 	if v := r.Index.Verified; v == nil {
 		row("verified", "never")
 	} else {
-		row("verified", "%s ago: %d differences in %d points", ago(r.At, v.At), v.Total, v.Points)
+		row("verified", "%s ago: %s in %s", ago(r.At, v.At), numberOf(v.Total, "difference"), numberOf(v.Points, "point"))
 	}
 }
 
@@ -150,7 +154,7 @@ func (r *statusReport) printGroup(row func(string, string, ...any)) {
 		row("group", "%s cannot be seen: %s", r.Group.Name, r.Group.Error)
 		return
 	}
-	row("group", "%s: %s, %d workers, %d records behind", r.Group.Name, g.State, len(g.Members), g.Lag)
+	row("group", "%s: %s, %s, %s behind", r.Group.Name, g.State, numberOf(len(g.Members), "worker"), numberOf(g.Lag, "record"))
 	for _, m := range g.Members {
 		var lag int64
 		for _, p := range g.Partitions {
@@ -165,7 +169,7 @@ func (r *statusReport) printGroup(row func(string, string, ...any)) {
 	slices.SortStableFunc(behind, func(a, b consumer.PartitionState) int { return cmp.Compare(b.Lag, a.Lag) })
 	for i, p := range behind {
 		if i == shownPartitions {
-			row("", "and %d more partitions that are behind; -o json has all", len(behind)-i)
+			row("", "and %s behind; -o json has all", oneOrMore(len(behind)-i, "more partition that is", "more partitions that are"))
 			break
 		}
 		whose := ""
@@ -213,7 +217,7 @@ func (r *statusReport) printLetters(row func(string, string, ...any)) {
 		row("dead letters", "none")
 		return
 	}
-	row("dead letters", "%d, of which %d were redriven; the newest %s ago: %s, from %s", l.Letters, l.Redriven, ago(r.At, l.Newest.Written),
+	row("dead letters", "%d, of which %s; the newest %s ago: %s, from %s", l.Letters, oneOrMore(l.Redriven, "was redriven", "were redriven"), ago(r.At, l.Newest.Written),
 		orDash(l.Newest.Reason), l.Newest.Original)
 	var reasons []string
 	for _, g := range l.Reasons {

@@ -67,13 +67,13 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 	d.catchUp()
 	d.must(`{"op":"upsert","document_id":"d","chunk_id":"a","text":"three other words","version":2}`, "publish")
 	code, out, _ := d.do("", "status")
-	if code != exitFailed || !strings.Contains(out, "no worker is in group desk, and 1 records wait") || !strings.Contains(out, "1 behind, nobody's") {
+	if code != exitFailed || !strings.Contains(out, "no worker is in group desk, and 1 record waits") || !strings.Contains(out, "1 behind, nobody's") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	// Parts that are away are said in their rows, and the rest is shown.
 	d.settings = append(d.settings, "qdrant.address=127.0.0.1:1", "cache.url=redis://127.0.0.1:1")
 	code, out, _ = d.do("", "status", "--timeout", "500ms", "--admin", "http://127.0.0.1:1")
-	for _, want := range []string{"desk cannot be seen", "no answer in time", "cache", "cannot be used", "1 records behind", "worker", "http://127.0.0.1:1 cannot be seen", "migration"} {
+	for _, want := range []string{"desk cannot be seen", "no answer in time", "cache", "cannot be used", "1 record behind", "worker", "http://127.0.0.1:1 cannot be seen", "migration"} {
 		if code != exitFailed || !strings.Contains(out, want) {
 			t.Errorf("exit %d, without %q: %s", code, want, out)
 		}

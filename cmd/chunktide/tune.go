@@ -104,9 +104,9 @@ func printTuning(out io.Writer, r tune.Report) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "\tt0\tc\tceiling 1/c\tknee\tlargest error\t")
 	for _, l := range r.Lengths {
-		knee := fmt.Sprintf("%d texts", l.Knee)
+		knee := numberOf(l.Knee, "text")
 		if l.Bound {
-			knee = fmt.Sprintf("%d texts (latency)", l.Knee)
+			knee += " (latency)"
 		}
 		fmt.Fprintf(table, "texts of %d tokens\t%s\t%s a text\t%.4g texts/s\t%s\t%.0f %%\t\n", l.Tokens, duration(l.T0), duration(l.C), l.Ceiling(), knee, 100*l.Error)
 	}

@@ -148,7 +148,7 @@ func (a *app) why(ctx context.Context, o whyOptions, arg string) (err error) {
 	w := &why{cfg: cfg, o: o, logger: logger, bar: a.progress(), since: since}
 	w.decode = func(r chunk.Record) ([]chunk.Event, error) {
 		w.records++
-		w.bar.show("%d records read", w.records)
+		w.bar.show("%s read", numberOf(w.records, "record"))
 		return decoder.Decode(r)
 	}
 	out, err := w.explain(ctx, names)

@@ -112,7 +112,7 @@ func (p *pointExplained) print(row func(string, string, ...any)) {
 	if p.Truncated {
 		truncated = "TRUNCATED: the text is longer than the model reads"
 	}
-	row("model", "%s, %d tokens, %s", p.ModelVersion, p.Tokens, truncated)
+	row("model", "%s, %s, %s", p.ModelVersion, numberOf(p.Tokens, "token"), truncated)
 }
 
 func (e *explained) printRecord(row func(string, string, ...any)) {
