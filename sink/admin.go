@@ -31,6 +31,18 @@ func OpenAdmin(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Adm
 // Index is the alias that readers search.
 func (a *Admin) Index() string { return a.cfg.Index }
 
+// Reach asks whether Qdrant answers, again and again until ctx ends.
+func (a *Admin) Reach(ctx context.Context) error {
+	err := a.do(ctx, opEnsure, func(ctx context.Context) error {
+		_, err := a.conn.GetQdrantClient().HealthCheck(ctx, &qdrant.HealthCheckRequest{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reach Qdrant: %w", err)
+	}
+	return nil
+}
+
 // Collection is one collection of an index.
 type Collection struct {
 	Name string `json:"collection"`

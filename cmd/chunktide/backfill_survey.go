@@ -56,6 +56,9 @@ type surveyor struct {
 }
 
 func (a *app) surveyBackfill(ctx context.Context, p *backfillPlan) (err error) {
+	if err := a.reach(ctx, p.cfg.Qdrant, p.logger); err != nil {
+		return err
+	}
 	encoder, err := a.workerEncoder(ctx, p.cfg, p.logger, prometheus.NewRegistry())
 	if err != nil {
 		return err

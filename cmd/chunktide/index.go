@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,17 +42,34 @@ search the alias; workers write to their model's collection, whichever is served
 	return cmd
 }
 
+// reach gives up on a Qdrant that does not answer when whoever waits for it
+// would. Every command that answers and ends begins with it; those that write
+// until they are stopped are as patient as the sink.
+func (a *app) reach(ctx context.Context, cfg sink.Config, logger *slog.Logger) error {
+	admin, err := sink.OpenAdmin(cfg, logger, nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.patience, searchTimeout))
+	defer cancel()
+	return errors.Join(admin.Reach(ctx), admin.Close())
+}
+
 // withAdmin runs f with the index that the settings name.
 func (a *app) withAdmin(ctx context.Context, f func(ctx context.Context, cfg configs.Config, admin *sink.Admin, logger *slog.Logger) error) error {
 	cfg, logger, err := a.loadQuiet(configs.Qdrant)
 	if err != nil {
 		return err
 	}
+	if err := a.reach(ctx, cfg.Qdrant, logger); err != nil {
+		return err
+	}
 	admin, err := sink.OpenAdmin(cfg.Qdrant, logger, nil)
 	if err != nil {
 		return err
 	}
-	// A person waits: an answer that does not come is an answer.
+	// A person waits: an answer that does not come is an answer. Qdrant is there,
+	// and may take its time for what it does.
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	return errors.Join(f(ctx, cfg, admin, logger), admin.Close())

@@ -140,6 +140,11 @@ type verifyResult struct {
 }
 
 func (a *app) verify(ctx context.Context, cfg configs.Config, o verifyOptions, logger *slog.Logger) (err error) {
+	if o.watch == 0 {
+		if err := a.reach(ctx, cfg.Qdrant, logger); err != nil {
+			return err
+		}
+	}
 	v, err := a.newVerifier(ctx, cfg, o, logger)
 	if err != nil {
 		return err

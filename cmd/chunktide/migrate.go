@@ -74,7 +74,7 @@ type migrating struct {
 	machine *migrate.Migration
 }
 
-func (a *app) migrating(o newModel, quiet bool, sections ...configs.Section) (m *migrating, err error) {
+func (a *app) migrating(ctx context.Context, o newModel, quiet bool, sections ...configs.Section) (m *migrating, err error) {
 	if o.dimensions < 0 {
 		return nil, usagef("--dimensions %d: want 1 or more", o.dimensions)
 	}
@@ -96,6 +96,11 @@ func (a *app) migrating(o newModel, quiet bool, sections ...configs.Section) (m 
 		return nil, usagef("--dimensions %d: the settings do not say that the model was trained to be cut to that (embedder.matryoshka is %v). "+
 			"If its model card does, set it; a model that was not is better encoded again with fewer dimensions of its own", o.dimensions, m.cfg.Embedder.Matryoshka)
 	}
+	if quiet {
+		if err := a.reach(ctx, m.cfg.Qdrant, m.logger); err != nil {
+			return nil, err
+		}
+	}
 	if m.admin, err = sink.OpenAdmin(m.cfg.Qdrant, m.logger, nil); err != nil {
 		return nil, err
 	}
@@ -104,8 +109,8 @@ func (a *app) migrating(o newModel, quiet bool, sections ...configs.Section) (m 
 }
 
 // withMigrating does something with what the subcommands share, and closes it.
-func (a *app) withMigrating(o newModel, quiet bool, do func(*migrating) error, sections ...configs.Section) error {
-	m, err := a.migrating(o, quiet, sections...)
+func (a *app) withMigrating(ctx context.Context, o newModel, quiet bool, do func(*migrating) error, sections ...configs.Section) error {
+	m, err := a.migrating(ctx, o, quiet, sections...)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ It exits with 1 if a gate does not hold, and has changed nothing then.`,
 			if o.golden != "" {
 				sections = append(sections, configs.Embedder, configs.Serve)
 			}
-			return a.withMigrating(newModel{}, true, func(m *migrating) error {
+			return a.withMigrating(cmd.Context(), newModel{}, true, func(m *migrating) error {
 				return m.promote(cmd.Context(), o)
 			}, sections...)
 		},
@@ -98,7 +98,7 @@ far the group of the new model is behind the topic, and how many members it has.
   chunktide migrate status -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withMigrating(newModel{}, true, func(m *migrating) error {
+			return a.withMigrating(cmd.Context(), newModel{}, true, func(m *migrating) error {
 				ctx, cancel := context.WithTimeout(cmd.Context(), adminTimeout)
 				defer cancel()
 				all, err := m.machine.Status(ctx)
@@ -124,7 +124,7 @@ would find old text.`,
   chunktide migrate rollback --max-lag 0 --yes`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withMigrating(newModel{}, true, func(m *migrating) error {
+			return a.withMigrating(cmd.Context(), newModel{}, true, func(m *migrating) error {
 				if err := a.confirm(yes, "Let index %s be served by the old collection again?", m.cfg.Qdrant.Index); err != nil {
 					return err
 				}
@@ -153,7 +153,7 @@ migrate start or other workers of the new model run.`,
   chunktide migrate abort --yes   # for scripts`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withMigrating(newModel{}, true, func(m *migrating) error {
+			return a.withMigrating(cmd.Context(), newModel{}, true, func(m *migrating) error {
 				if err := a.confirm(yes, "Drop the collection of the migration of index %s, with all its vectors?", m.cfg.Qdrant.Index); err != nil {
 					return err
 				}

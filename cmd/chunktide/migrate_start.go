@@ -38,7 +38,7 @@ the new model's settings and the kafka.group that status shows.`,
   chunktide migrate start --dimensions 128 --set embedder.matryoshka=128,256`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withMigrating(o, false, func(m *migrating) error {
+			return a.withMigrating(cmd.Context(), o, false, func(m *migrating) error {
 				return (&migrateStart{migrating: m, once: once, rejects: rejects}).run(cmd.Context(), o)
 			}, append(configs.Worker(), configs.Backfill)...)
 		},
@@ -206,7 +206,7 @@ at which a sample of the texts is encoded here and now.`,
 			if sample < 0 {
 				return usagef("--sample %d: want 0 or more", sample)
 			}
-			return a.withMigrating(o, true, func(m *migrating) error {
+			return a.withMigrating(cmd.Context(), o, true, func(m *migrating) error {
 				return m.plan(cmd.Context(), o, sample)
 			}, append(configs.Worker(), configs.Backfill)...)
 		},

@@ -164,6 +164,9 @@ func (a *app) previewReplay(ctx context.Context, cfg configs.Config, group *cons
 
 // effects plays what each move has read again.
 func (a *app) effects(ctx context.Context, cfg configs.Config, moves []consumer.Move, logger *slog.Logger) (effects []replay.Effect, err error) {
+	if err := a.reach(ctx, cfg.Qdrant, logger); err != nil {
+		return nil, err
+	}
 	encoder, err := embedder.New(ctx, cfg.Embedder, logger, nil)
 	if err != nil {
 		return nil, err

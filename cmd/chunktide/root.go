@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,9 @@ import (
 type app struct {
 	io      stdio
 	environ []string
-	wrap    func(embedder.Encoder) embedder.Encoder // see runProcess
+	// patience replaces searchTimeout, in tests.
+	patience time.Duration
+	wrap     func(embedder.Encoder) embedder.Encoder // see runProcess
 
 	configFile string
 	set        []string
