@@ -147,10 +147,11 @@ func (o OAuth) fromProvider() (func() (string, error), error) {
 	credentials := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), TokenURL: o.TokenURL, Scopes: o.Scopes}
 	source := oauth2.ReuseTokenSourceWithExpiry(nil,
 		credentials.TokenSource(context.WithValue(context.Background(), oauth2.HTTPClient, client)), tokenMargin)
+	endpoint, _, _ := strings.Cut(o.TokenURL, "?") // what a query holds may be a key
 	return func() (string, error) {
 		t, err := source.Token()
 		if err != nil {
-			return "", fmt.Errorf("sasl.oauth.token_url: %s gave no token: %w", o.TokenURL, withoutAnswer(err))
+			return "", fmt.Errorf("sasl.oauth.token_url: %s gave no token: %w", endpoint, withoutAnswer(err))
 		}
 		return t.AccessToken, nil
 	}, nil
@@ -164,7 +165,7 @@ func withoutAnswer(err error) error {
 		// The other errors are of the connection, or quote the answer's JSON.
 		var network *url.Error
 		if errors.As(err, &network) {
-			return network
+			return network.Err // without the URL
 		}
 		return errors.New("its answer is not a token")
 	}

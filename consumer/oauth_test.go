@@ -258,7 +258,7 @@ func TestAProvidersRefusalTellsNoSecret(t *testing.T) {
 		if handler != nil {
 			server = httptest.NewServer(handler)
 		}
-		o := OAuth{TokenURL: server.URL + "/token", ClientID: "worker", ClientSecret: secret}
+		o := OAuth{TokenURL: server.URL + "/token?key=" + secret, ClientID: "worker", ClientSecret: secret}
 		token, err := o.fromProvider()
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"chunktide/chunk"
@@ -101,7 +102,10 @@ func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	host, port, err := net.SplitHostPort(c.Address)
-	if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 1 || n > 65535 || host == "" {
+	switch {
+	case strings.Contains(c.Address, "@"): // not quoted: it may hold a password
+		bad("address: an @ does not belong into host:port (the gRPC port, 6334 by default); Qdrant knows no users, a key goes to api_key")
+	case err != nil || host == "" || !isPort(port):
 		bad("address: %q is not host:port (the gRPC port, 6334 by default)", c.Address)
 	}
 	if !collectionName.MatchString(c.Index) {
@@ -156,4 +160,9 @@ func (t TLS) client() (*tls.Config, error) {
 		return nil, fmt.Errorf("qdrant.tls.%w", err)
 	}
 	return conf, nil
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 1 && n <= 65535
 }

@@ -184,6 +184,13 @@ func TestSettingsThatCannotWork(t *testing.T) {
 	if strings.Contains(err.Error(), `"k"`) {
 		t.Error("the API key is printed")
 	}
+	for _, address := range []string{"http://u:hunter2@qdrant:6334", "u:hunter2@qdrant:6334", "hunter2@qdrant:6334"} {
+		cfg := DefaultConfig()
+		cfg.Address = address
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "address:") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("a password in the address: %v", err)
+		}
+	}
 	if err := DefaultConfig().Validate(); err != nil {
 		t.Errorf("the defaults do not work: %v", err)
 	}
