@@ -52,6 +52,26 @@ func (l *ledger) audit(req *kmsg.OffsetCommitRequest) {
 	}
 }
 
+// lostNothing is what every run must show: each of so many records was applied,
+// and no commit came before.
+func (l *ledger) lostNothing(t *testing.T, records int) {
+	t.Helper()
+	if n, _ := l.counts(); n != records {
+		t.Errorf("%d records were lost", records-n)
+	}
+	if len(l.violations) > 0 {
+		t.Errorf("%d commits came too early, the first: %s", len(l.violations), l.violations[0])
+	}
+}
+
+// lostSome is what every control must show, of churnControl records.
+func (l *ledger) lostSome(t *testing.T) {
+	t.Helper()
+	if n, _ := l.counts(); n == churnControl || len(l.violations) == 0 {
+		t.Errorf("%d of %d applied and %d violations: the test sees no losses", n, churnControl, len(l.violations))
+	}
+}
+
 func (l *ledger) counts() (distinct, total int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -324,12 +344,7 @@ func TestChurnLosesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := churn(t, churnRecords, liveSource(false, adjust))
-			if n, _ := l.counts(); n != churnRecords {
-				t.Errorf("%d records were lost", churnRecords-n)
-			}
-			if len(l.violations) > 0 {
-				t.Errorf("%d commits came too early, the first: %s", len(l.violations), l.violations[0])
-			}
+			l.lostNothing(t, churnRecords)
 		})
 	}
 }
@@ -338,9 +353,7 @@ func TestChurnLosesNothing(t *testing.T) {
 func TestChurnControlAckBeforeApply(t *testing.T) {
 	t.Parallel()
 	l := churn(t, churnControl, liveSource(true, nil))
-	if n, _ := l.counts(); n == churnControl || len(l.violations) == 0 {
-		t.Errorf("%d of %d applied and %d violations: the test sees no losses", n, churnControl, len(l.violations))
-	}
+	l.lostSome(t)
 }
 
 // The control with the client's own helper: it commits what was polled, and
@@ -348,9 +361,7 @@ func TestChurnControlAckBeforeApply(t *testing.T) {
 func TestChurnControlCommitWhatWasPolled(t *testing.T) {
 	t.Parallel()
 	l := churn(t, churnControl, livePolled)
-	if n, _ := l.counts(); n == churnControl || len(l.violations) == 0 {
-		t.Errorf("%d of %d applied and %d violations: the test sees no losses", n, churnControl, len(l.violations))
-	}
+	l.lostSome(t)
 }
 
 func livePolled(ctx context.Context, w *world, l *ledger, rng *rand.Rand, lives map[string]int) error {

@@ -99,8 +99,13 @@ func (c Config) start() (kgo.Offset, error) {
 	return kgo.NewOffset().AfterMilli(at.UnixMilli()), nil
 }
 
+const readUncommitted = "read_uncommitted"
+
+// uncommitted says that records are read before their transaction commits.
+func (c Config) uncommitted() bool { return c.Isolation == readUncommitted }
+
 func (c Config) isolation() kgo.IsolationLevel {
-	if c.Isolation == "read_uncommitted" {
+	if c.uncommitted() {
 		return kgo.ReadUncommitted()
 	}
 	return kgo.ReadCommitted()

@@ -242,7 +242,7 @@ func (c Config) validateGroup(p *problems) {
 	p.unless(c.SessionTimeout > 0, "session_timeout: must be positive")
 	p.unless(c.Heartbeat > 0 && (c.SessionTimeout <= 0 || c.Heartbeat <= c.SessionTimeout/3), "heartbeat: must be positive and at most a third of session_timeout")
 	p.unless(c.RebalanceTimeout > 0, "rebalance_timeout: must be positive")
-	p.unless(c.Isolation == "read_committed" || c.Isolation == "read_uncommitted",
+	p.unless(c.Isolation == "read_committed" || c.uncommitted(),
 		"isolation: %q is neither read_committed nor read_uncommitted", c.Isolation)
 	_, err := c.start()
 	p.unless(err == nil, "start: %q is none of earliest, latest, or a time like 2006-01-02T15:04:05Z", c.Start)

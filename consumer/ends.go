@@ -97,7 +97,7 @@ func (s *Source) startsWanted(ctx context.Context) (map[topicPartition]int64, er
 
 func listEnds(ctx context.Context, adm *kadm.Client, cfg Config) (map[topicPartition]int64, error) {
 	list := adm.ListCommittedOffsets
-	if cfg.Isolation == "read_uncommitted" {
+	if cfg.uncommitted() {
 		list = adm.ListEndOffsets
 	}
 	ends, err := listed(list(ctx, cfg.Topics...))

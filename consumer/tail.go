@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -24,18 +25,17 @@ const tailQuiet = 500 * time.Millisecond
 func exhausted(ctx context.Context, client *kgo.Client, cfg Config, ranges []Range) []Range {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	names := map[string]bool{}
 	var topics []string
 	for _, r := range ranges {
-		if !names[r.Topic] {
-			names[r.Topic], topics = true, append(topics, r.Topic)
+		if !slices.Contains(topics, r.Topic) {
+			topics = append(topics, r.Topic)
 		}
 	}
 	details, err := kadm.NewClient(client).ListTopics(ctx, topics...)
 	if err != nil {
 		return nil
 	}
-	a := asker{client: client, isolation: cfg.isolation(), uncommitted: cfg.Isolation == "read_uncommitted"}
+	a := asker{client: client, cfg: cfg}
 	// The client's own, so that it unfolds no more than decompress_max_bytes.
 	a.decompressor, _ = client.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
 	var out []Range
@@ -50,8 +50,7 @@ func exhausted(ctx context.Context, client *kgo.Client, cfg Config, ranges []Ran
 // asker asks the leaders of partitions what is in their logs.
 type asker struct {
 	client       *kgo.Client
-	isolation    kgo.IsolationLevel
-	uncommitted  bool
+	cfg          Config // for the isolation
 	decompressor kgo.Decompressor
 }
 
@@ -66,16 +65,16 @@ func (a *asker) exhausted(ctx context.Context, topic kadm.TopicDetail, r Range) 
 			// throttles answers so, and one whose tiered storage (KIP-405) does not
 			// bring the records in time. Only the batch behind the range tells, even
 			// if it is of an open transaction.
-			if a.uncommitted {
+			if a.cfg.uncommitted() {
 				return false
 			}
 			all := *a
-			all.isolation, all.uncommitted = kgo.ReadUncommitted(), true
+			all.cfg.Isolation = readUncommitted
 			r.From = at
 			return all.exhausted(ctx, topic, r)
 		}
 		found, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-			KeepControlRecords: true, Offset: at, IsolationLevel: a.isolation, Topic: r.Topic, Partition: r.Partition,
+			KeepControlRecords: true, Offset: at, IsolationLevel: a.cfg.isolation(), Topic: r.Topic, Partition: r.Partition,
 		}, &p, a.decompressor, nil)
 		switch {
 		case found.Err != nil:
@@ -100,7 +99,7 @@ func (a *asker) fetch(ctx context.Context, topic kadm.TopicDetail, partition int
 	}
 	req := kmsg.NewPtrFetchRequest()
 	req.MinBytes, req.IsolationLevel = 0, 1
-	if a.uncommitted {
+	if a.cfg.uncommitted() {
 		req.IsolationLevel = 0
 	}
 	t, p := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()

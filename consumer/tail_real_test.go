@@ -20,7 +20,7 @@ func batchesOf(t *testing.T, client *kgo.Client, name string) (out []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := asker{client: client, uncommitted: true}
+	a := asker{client: client, cfg: Config{Isolation: readUncommitted}}
 	for at := int64(0); ; {
 		p, ok := a.fetch(ctx(t), topics[name], 0, at)
 		if !ok {
