@@ -42,17 +42,29 @@ search the alias; workers write to their model's collection, whichever is served
 	return cmd
 }
 
-// reach gives up on a Qdrant that does not answer when whoever waits for it
-// would. Every command that answers and ends begins with it; those that write
-// until they are stopped are as patient as the sink.
-func (a *app) reach(ctx context.Context, cfg sink.Config, logger *slog.Logger) error {
+// openAdmin gives up on a Qdrant that does not answer when whoever waits for it
+// would. Every command that answers and ends begins with it, or with reach; those
+// that write until they are stopped are as patient as the sink.
+func (a *app) openAdmin(ctx context.Context, cfg sink.Config, logger *slog.Logger) (*sink.Admin, error) {
 	admin, err := sink.OpenAdmin(cfg, logger, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.patience, searchTimeout))
 	defer cancel()
-	return errors.Join(admin.Reach(ctx), admin.Close())
+	if err := admin.Reach(ctx); err != nil {
+		return nil, errors.Join(err, admin.Close())
+	}
+	return admin, nil
+}
+
+// reach is openAdmin for commands that go on with other parts of the sink.
+func (a *app) reach(ctx context.Context, cfg sink.Config, logger *slog.Logger) error {
+	admin, err := a.openAdmin(ctx, cfg, logger)
+	if err != nil {
+		return err
+	}
+	return admin.Close()
 }
 
 // withAdmin runs f with the index that the settings name.
@@ -61,10 +73,7 @@ func (a *app) withAdmin(ctx context.Context, f func(ctx context.Context, cfg con
 	if err != nil {
 		return err
 	}
-	if err := a.reach(ctx, cfg.Qdrant, logger); err != nil {
-		return err
-	}
-	admin, err := sink.OpenAdmin(cfg.Qdrant, logger, nil)
+	admin, err := a.openAdmin(ctx, cfg.Qdrant, logger)
 	if err != nil {
 		return err
 	}

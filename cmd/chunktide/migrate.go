@@ -97,11 +97,11 @@ func (a *app) migrating(ctx context.Context, o newModel, quiet bool, sections ..
 			"If its model card does, set it; a model that was not is better encoded again with fewer dimensions of its own", o.dimensions, m.cfg.Embedder.Matryoshka)
 	}
 	if quiet {
-		if err := a.reach(ctx, m.cfg.Qdrant, m.logger); err != nil {
-			return nil, err
-		}
+		m.admin, err = a.openAdmin(ctx, m.cfg.Qdrant, m.logger)
+	} else {
+		m.admin, err = sink.OpenAdmin(m.cfg.Qdrant, m.logger, nil)
 	}
-	if m.admin, err = sink.OpenAdmin(m.cfg.Qdrant, m.logger, nil); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	m.machine = migrate.New(m.admin, m.cfg.Kafka, m.logger)
