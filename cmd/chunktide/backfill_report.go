@@ -33,19 +33,20 @@ func (a *app) printBackfill(r backfillResult, costs bool) error {
 		return a.printJSON(r)
 	}
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "collection\t%s\n", r.Collection)
+	row := rows(table)
+	row("collection", "%s", r.Collection)
 	if r.Group != "" {
-		fmt.Fprintf(table, "group\t%s\n", r.Group)
+		row("group", "%s", r.Group)
 	} else {
-		fmt.Fprintf(table, "rows\t%d, %d of them by earlier runs\n", r.Rows, r.ResumedAt)
+		row("rows", "%d, %d of them by earlier runs", r.Rows, r.ResumedAt)
 	}
-	fmt.Fprintf(table, "events\t%d: %s stored, %d older than the index\n", r.Events, numberOf(r.Stored, "state"), r.Stale)
-	fmt.Fprintf(table, "encoded\t%s, %s, %.0f tokens/s\n", numberOf(r.Encoded, "text"), numberOf(r.Tokens, "token"), r.TokensPerSecond)
+	row("events", "%d: %s stored, %d older than the index", r.Events, numberOf(r.Stored, "state"), r.Stale)
+	row("encoded", "%s, %s, %.0f tokens/s", numberOf(r.Encoded, "text"), numberOf(r.Tokens, "token"), r.TokensPerSecond)
 	if costs {
-		fmt.Fprintf(table, "cost\t%s\n", money(r.Cost))
+		row("cost", "%s", money(r.Cost))
 	}
-	fmt.Fprintf(table, "rejected\t%d\n", r.RejectedRows)
-	fmt.Fprintf(table, "time\t%s\n", roughly(r.Seconds))
+	row("rejected", "%d", r.RejectedRows)
+	row("time", "%s", roughly(r.Seconds))
 	return table.Flush()
 }
 

@@ -231,22 +231,23 @@ func (a *app) printSurvey(s *survey, costs bool) error {
 		return a.printJSON(s)
 	}
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "rows\t%d, %d of them malformed\n", s.Records, s.Malformed)
+	row := rows(table)
+	row("rows", "%d, %d of them malformed", s.Records, s.Malformed)
 	for _, e := range s.Examples {
-		fmt.Fprintf(table, "\t%s\n", e)
+		row("", "%s", e)
 	}
-	fmt.Fprintf(table, "events\t%d: %s, %s, %s, %d unchanged\n", s.Events, numberOf(s.Adds, "add"), numberOf(s.Edits, "edit"), numberOf(s.Deletes, "delete"), s.Unchanged)
-	fmt.Fprintf(table, "texts\t%d with %s, %d of them in the cache\n", s.Texts, numberOf(s.TextTokens, "token"), s.CacheHits)
-	fmt.Fprintf(table, "model calls\t%d with %s\n", s.ModelCalls, numberOf(s.Tokens, "token"))
+	row("events", "%d: %s, %s, %s, %d unchanged", s.Events, numberOf(s.Adds, "add"), numberOf(s.Edits, "edit"), numberOf(s.Deletes, "delete"), s.Unchanged)
+	row("texts", "%d with %s, %d of them in the cache", s.Texts, numberOf(s.TextTokens, "token"), s.CacheHits)
+	row("model calls", "%d with %s", s.ModelCalls, numberOf(s.Tokens, "token"))
 	if s.Seconds != nil {
-		fmt.Fprintf(table, "time\t%s to encode, at %.0f tokens/s, measured here on %d of the texts", roughly(*s.Seconds), *s.TokensPerSecond, s.SampleTexts)
+		bound := ""
 		if s.MaxTokensPerSecond > 0 {
-			fmt.Fprintf(table, " and bounded to %d", s.MaxTokensPerSecond)
+			bound = fmt.Sprint(" and bounded to ", s.MaxTokensPerSecond)
 		}
-		fmt.Fprintln(table)
+		row("time", "%s to encode, at %.0f tokens/s, measured here on %d of the texts%s", roughly(*s.Seconds), *s.TokensPerSecond, s.SampleTexts, bound)
 	}
 	if costs {
-		fmt.Fprintf(table, "cost\t%s\n", money(s.Cost))
+		row("cost", "%s", money(s.Cost))
 	}
 	return table.Flush()
 }

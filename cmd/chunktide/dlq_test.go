@@ -6,6 +6,8 @@ import (
 
 	"chunktide/chunk"
 	"chunktide/deadletter"
+	"chunktide/migrate"
+	"chunktide/sink"
 )
 
 // What went to the dead letters for a setting is redriven once that is mended,
@@ -138,9 +140,9 @@ func TestDLQIsCalledWrongly(t *testing.T) {
 	}
 }
 
-// Anyone who may write to the topic chooses the headers: they must not be
+// Anyone who may write to a topic chooses headers and texts: they must not be
 // commands to the terminal of whoever looks.
-func TestForeignHeadersAreNoCommands(t *testing.T) {
+func TestForeignTextIsNoCommand(t *testing.T) {
 	const command = "x\x1b[2J\x07"
 	origin := deadletter.Original{Topic: command}
 	letter := deadletter.Letter{
@@ -151,12 +153,24 @@ func TestForeignHeadersAreNoCommands(t *testing.T) {
 		t.Error("printable leaves it")
 	}
 	verdict := deadletter.Verdict{Letter: letter, Why: command}
+	var migrated migrate.Status
+	migrated.From = command
 	group := deadletter.Group{Reason: command, Stages: []string{command}, Topics: []string{command}}
 	for name, print := range map[string]func(*app) error{
 		"list":    func(a *app) error { return a.printLetters(lettersListed{Groups: []deadletter.Group{group}}, false) },
 		"records": func(a *app) error { return a.printLetters(lettersListed{Records: []deadletter.Letter{letter}}, true) },
 		"redrive": func(a *app) error { return a.printRedriven(redriven{Letters: []deadletter.Verdict{verdict}}) },
 		"explain": func(a *app) error { return a.printExplained(letterExplained{Verdict: verdict}) },
+		// Not only headers: texts, names and errors come from others too.
+		"search": func(a *app) error {
+			return a.printHits([]sink.Hit{{Record: sink.Record{DocumentID: command, Text: command}}})
+		},
+		"dry run":  func(a *app) error { return a.printSurvey(&survey{Examples: []string{command}}, false) },
+		"backfill": func(a *app) error { return a.printBackfill(backfillResult{Collection: command}, false) },
+		"promote": func(a *app) error {
+			return a.printPromotion(migrate.Promotion{Gates: []migrate.Gate{{Detail: command}}})
+		},
+		"migrations": func(a *app) error { return a.printMigrations([]migrate.Status{migrated}) },
 	} {
 		var out strings.Builder
 		if err := print(&app{io: stdio{out: &out, err: &out}}); err != nil || !strings.Contains(out.String(), "x") || strings.ContainsAny(out.String(), "\x1b\x07") {

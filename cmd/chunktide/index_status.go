@@ -39,7 +39,7 @@ what model its vectors are of.`,
 					if c.Serving {
 						mark = "*"
 					}
-					fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\n", mark, c.Name, c.Model.Version, c.Points, c.Tombstones, c.Status)
+					cells(table, mark, c.Name, c.Model.Version, c.Points, c.Tombstones, c.Status)
 				}
 				return table.Flush()
 			})

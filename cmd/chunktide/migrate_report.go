@@ -13,11 +13,12 @@ func (a *app) printMigratePlan(p migratePlan, costs bool) error {
 		return a.printJSON(p)
 	}
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "index\t%s, served by %s (%s)\n", p.Index, p.Served.Name, p.Served.Model.Version)
-	fmt.Fprintf(table, "new collection\t%s (%s)\n", p.Collection, p.Survey.Model)
-	fmt.Fprintf(table, "group\t%s\n", p.Group)
-	fmt.Fprintf(table, "filled from\tthe %s: %s\n", p.Source, p.Because)
-	fmt.Fprintf(table, "space\t%.1f MB of vectors, beside %.1f MB of the old ones; text and metadata once more\n", float64(p.VectorBytes)/1e6, float64(p.Served.VectorBytes)/1e6)
+	row := rows(table)
+	row("index", "%s, served by %s (%s)", p.Index, p.Served.Name, p.Served.Model.Version)
+	row("new collection", "%s (%s)", p.Collection, p.Survey.Model)
+	row("group", "%s", p.Group)
+	row("filled from", "the %s: %s", p.Source, p.Because)
+	row("space", "%.1f MB of vectors, beside %.1f MB of the old ones; text and metadata once more", float64(p.VectorBytes)/1e6, float64(p.Served.VectorBytes)/1e6)
 	if err := table.Flush(); err != nil {
 		return err
 	}
@@ -34,7 +35,7 @@ func (a *app) printPromotion(p migrate.Promotion) error {
 		if !g.OK {
 			word = "FAILS"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", g.Name, word, g.Detail)
+		cells(table, g.Name, word, g.Detail)
 	}
 	if err := table.Flush(); err != nil || !p.Promoted {
 		return err
@@ -61,15 +62,16 @@ func (a *app) printMigrations(all []migrate.Status) error {
 		return err
 	}
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', 0)
+	row := rows(table)
 	for _, s := range all {
-		fmt.Fprintf(table, "collection\t%s (%s)\n", s.Collection.Name, s.Collection.Model.Version)
-		fmt.Fprintf(table, "phase\t%s, filled from the %s, begun on %s\n", s.Phase, s.Source, s.Begun.Format(time.RFC3339))
-		fmt.Fprintf(table, "points\t%d, %d of them tombstones\n", s.Collection.Points, s.Collection.Tombstones)
-		fmt.Fprintf(table, "group\t%s, %s, %s behind\n", s.Group, numberOf(s.Members, "member"), numberOf(s.Lag, "record"))
+		row("collection", "%s (%s)", s.Collection.Name, s.Collection.Model.Version)
+		row("phase", "%s, filled from the %s, begun on %s", s.Phase, s.Source, s.Begun.Format(time.RFC3339))
+		row("points", "%d, %d of them tombstones", s.Collection.Points, s.Collection.Tombstones)
+		row("group", "%s, %s, %s behind", s.Group, numberOf(s.Members, "member"), numberOf(s.Lag, "record"))
 		if s.Old != nil {
-			fmt.Fprintf(table, "old\t%s (%s), %s, %s behind\n", s.Old.Name, s.Old.Model.Version, numberOf(s.Old.Points, "point"), numberOf(s.OldLag, "record"))
+			row("old", "%s (%s), %s, %s behind", s.Old.Name, s.Old.Model.Version, numberOf(s.Old.Points, "point"), numberOf(s.OldLag, "record"))
 		} else {
-			fmt.Fprintf(table, "old\t%s, which was dropped\n", s.From)
+			row("old", "%s, which was dropped", s.From)
 		}
 		fmt.Fprintln(table)
 	}

@@ -92,7 +92,7 @@ func (a *app) printHits(hits []sink.Hit) error {
 	}
 	table := tabwriter.NewWriter(a.io.out, 0, 0, 2, ' ', 0)
 	for _, h := range hits {
-		fmt.Fprintf(table, "%.3f\t%s/%s/%s\t%s\n", h.Score, h.Source, h.DocumentID, h.ChunkID, excerpt(h.Text, 90))
+		cells(table, fmt.Sprintf("%.3f", h.Score), h.Source+"/"+h.DocumentID+"/"+h.ChunkID, excerpt(h.Text, 90))
 	}
 	return table.Flush()
 }
