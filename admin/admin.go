@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
 
-	"chunktide/localhost"
+	"chunktide/hostport"
 	"chunktide/tlsfiles"
 )
 
@@ -80,7 +80,7 @@ func Serve(ctx context.Context, cfg Config, o Options) (net.Addr, error) {
 	}
 	serve(ctx, listener, conf, cfg, o)
 	o.Logger.Info("serving metrics and health", "address", listener.Addr().String(), "tls", conf != nil, "token", cfg.Token != "")
-	if host, _, err := net.SplitHostPort(cfg.Address); err == nil && !localhost.Is(host) && cfg.Token != "" && conf == nil {
+	if host, _, err := net.SplitHostPort(cfg.Address); err == nil && !hostport.IsLocal(host) && cfg.Token != "" && conf == nil {
 		o.Logger.Warn("admin.token crosses the network in clear: set admin.tls, or see to it that nobody can read it on the way")
 	}
 	return listener.Addr(), nil

@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"chunktide/chunk"
-	"chunktide/localhost"
+	"chunktide/hostport"
 )
 
 // Config says where the HTTP port for metrics and health is, and who may ask
@@ -74,7 +74,7 @@ func (c Config) Validate() error {
 	if c.TLS.ClientCAFile != "" && !c.TLS.enabled() {
 		bad("tls.client_ca_file: needs tls.cert_file and tls.key_file")
 	}
-	if localhost.Is(host) {
+	if hostport.IsLocal(host) {
 		return errors.Join(errs...)
 	}
 	if c.Token == "" && c.TLS.ClientCAFile == "" && !c.AnonymousMetrics {

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"chunktide/localhost"
+	"chunktide/hostport"
 )
 
 // guard decides who may ask.
@@ -37,10 +37,10 @@ func (g guard) refusal(r *http.Request) error {
 		return nil
 	}
 	host, _, err := net.SplitHostPort(g.cfg.Address)
-	if err != nil || !localhost.Is(host) {
+	if err != nil || !hostport.IsLocal(host) {
 		return errNoToken
 	}
-	if !localhost.CannotBeRebound(r.Host) {
+	if !hostport.CannotBeRebound(r.Host) {
 		return errRebound
 	}
 	return nil

@@ -135,9 +135,7 @@ func (c DecoderConfig) Validate() error {
 			errs = append(errs, fmt.Errorf("debezium.%s: name the column", key))
 		}
 	}
-	if err := c.validateSnapshotBehind(); err != nil {
-		errs = append(errs, err)
-	}
+	errs = append(errs, c.validateSnapshotBehind())
 	if strings.HasSuffix(c.Debezium.Version, "ts_ns") {
 		errs = append(errs, fmt.Errorf("debezium.version: %s counts nanoseconds, which exceed 2^53; use source.lsn or source.ts_us", c.Debezium.Version))
 	}

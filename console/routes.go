@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 
-	"chunktide/localhost"
+	"chunktide/hostport"
 )
 
 //go:embed web
@@ -106,5 +106,5 @@ func rebound(r *http.Request) bool {
 	if err != nil || !at.Addr().Unmap().IsLoopback() {
 		return false
 	}
-	return !localhost.CannotBeRebound(r.Host)
+	return !hostport.CannotBeRebound(r.Host)
 }

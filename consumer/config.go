@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"chunktide/chunk"
-	"chunktide/localhost"
+	"chunktide/hostport"
 )
 
 // Config says what to read, as whom, and how much at once.
@@ -218,20 +216,12 @@ func (c Config) validateNames(p *problems) {
 			p.unless(false, "brokers: number %d of them is not host:port; a user and a password go to sasl", i+1)
 			continue
 		}
-		p.unless(isHostPort(b), "brokers: %q is not host:port, such as kafka-1:9092", b)
+		p.unless(hostport.CanBeDialed(b), "brokers: %q is not host:port, such as kafka-1:9092", b)
 	}
 	p.unless(len(c.Topics) > 0, "topics: give at least one")
 	p.unless(!slices.Contains(c.Topics, ""), "topics: a name is empty")
 	p.unless(!slices.Contains(c.Topics, c.DeadLetters()),
 		"dead_letter_topic: %q is read as well: each dead letter would be rejected again, for ever", c.DeadLetters())
-}
-
-// isHostPort refuses what the client would only find out about when it dials,
-// and the host that is left out, which to it is this machine.
-func isHostPort(address string) bool {
-	host, port, err := net.SplitHostPort(address)
-	n, notANumber := strconv.ParseUint(port, 10, 16)
-	return err == nil && notANumber == nil && n > 0 && host != "" && !strings.ContainsFunc(host, unicode.IsSpace)
 }
 
 func (c Config) validateGroup(p *problems) {
@@ -305,7 +295,7 @@ func (c Config) loopback() bool {
 		if err != nil {
 			return false
 		}
-		if !localhost.Is(strings.ToLower(host)) {
+		if !hostport.IsLocal(strings.ToLower(host)) {
 			return false
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"chunktide/chunk"
-	"chunktide/localhost"
+	"chunktide/hostport"
 	"chunktide/tlsfiles"
 )
 
@@ -67,7 +67,7 @@ func (o OAuth) validate(p *problems) {
 		p.unless(false, "sasl.oauth.token_url: want https://HOST/PATH")
 	case u.User != nil || u.Fragment != "":
 		p.unless(false, "sasl.oauth.token_url: must hold no user; give client_id and client_secret")
-	case u.Scheme == "http" && !localhost.Is(strings.ToLower(u.Hostname())):
+	case u.Scheme == "http" && !hostport.IsLocal(strings.ToLower(u.Hostname())):
 		p.unless(false, "sasl.oauth.token_url: the client's secret would cross the network in clear: use https")
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"chunktide/chunk"
-	"chunktide/localhost"
+	"chunktide/hostport"
 )
 
 // EncoderRemote is an encoder elsewhere, behind HTTP.
@@ -95,7 +95,7 @@ func (c Config) validateRemote() (errs []error) {
 		bad("remote.url: want http://HOST:PORT or https://HOST, and the path before the endpoint, if any")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		bad("remote.url: must hold no user, query or fragment; a key goes to remote.api_key")
-	case r.APIKey != "" && u.Scheme == "http" && !r.AllowInsecureAPIKey && !localhost.Is(u.Hostname()):
+	case r.APIKey != "" && u.Scheme == "http" && !r.AllowInsecureAPIKey && !hostport.IsLocal(u.Hostname()):
 		bad("remote.api_key: would cross the network in clear: use https, or set remote.allow_insecure_api_key if you must")
 	}
 	if !slices.Contains([]string{APIChunktide, APIOpenAI, APITEI}, r.API) {

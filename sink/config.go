@@ -8,12 +8,11 @@ import (
 	"net"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"chunktide/chunk"
-	"chunktide/localhost"
+	"chunktide/hostport"
 	"chunktide/tlsfiles"
 )
 
@@ -101,11 +100,10 @@ var collectionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$`)
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	host, port, err := net.SplitHostPort(c.Address)
 	switch {
 	case strings.Contains(c.Address, "@"): // not quoted: it may hold a password
 		bad("address: an @ does not belong into host:port (the gRPC port, 6334 by default); Qdrant knows no users, a key goes to api_key")
-	case err != nil || host == "" || !isPort(port):
+	case !hostport.CanBeDialed(c.Address):
 		bad("address: %q is not host:port (the gRPC port, 6334 by default)", c.Address)
 	}
 	if !collectionName.MatchString(c.Index) {
@@ -117,7 +115,8 @@ func (c Config) Validate() error {
 	if c.Collection != "" && c.Collection == c.Index {
 		bad("collection: must differ from index, which is the alias that points to it")
 	}
-	if c.APIKey != "" && !c.TLS.Enabled && !c.AllowInsecureAPIKey && !localhost.Is(host) {
+	host, _, _ := net.SplitHostPort(c.Address)
+	if c.APIKey != "" && !c.TLS.Enabled && !c.AllowInsecureAPIKey && !hostport.IsLocal(host) {
 		bad("api_key: would cross the network in clear: set qdrant.tls.enabled, or allow_insecure_api_key if you must")
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
@@ -160,9 +159,4 @@ func (t TLS) client() (*tls.Config, error) {
 		return nil, fmt.Errorf("qdrant.tls.%w", err)
 	}
 	return conf, nil
-}
-
-func isPort(s string) bool {
-	n, err := strconv.Atoi(s)
-	return err == nil && n >= 1 && n <= 65535
 }

@@ -11,7 +11,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"chunktide/chunk"
-	"chunktide/localhost"
+	"chunktide/hostport"
 	"chunktide/tlsfiles"
 )
 
@@ -104,7 +104,7 @@ func (c Config) Validate() error {
 		bad("endpoint: must hold no user, query or fragment; a key goes to tracing.headers")
 	case c.Protocol == ProtocolGRPC && strings.Trim(u.Path, "/") != "":
 		bad("endpoint: has a path, and the protocol grpc knows none: is it http that you mean?")
-	case u.Scheme == "http" && c.Headers != "" && !localhost.Is(u.Hostname()):
+	case u.Scheme == "http" && c.Headers != "" && !hostport.IsLocal(u.Hostname()):
 		bad("headers: would cross the network in clear: use https")
 	case u.Scheme == "http" && c.TLS != (TLS{}):
 		bad("tls: is given, but the endpoint is http: use https")

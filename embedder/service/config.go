@@ -8,7 +8,7 @@ import (
 
 	"chunktide/chunk"
 	"chunktide/embedder"
-	"chunktide/localhost"
+	"chunktide/hostport"
 )
 
 // Config says how `chunktide serve` listens, what it loads, and what it
@@ -90,7 +90,7 @@ func (c Config) Validate() error {
 	switch {
 	case err != nil:
 		bad("address: %q is not host:port", c.Address)
-	case c.APIKey == "" && !c.AllowUnauthenticated && !localhost.Is(host):
+	case c.APIKey == "" && !c.AllowUnauthenticated && !hostport.IsLocal(host):
 		bad("api_key: is empty, and %s can be reached from other machines: set it, or serve.allow_unauthenticated if you must", c.Address)
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
